@@ -1,0 +1,52 @@
+{{- /*
+What the operator may do: the same rules in a ClusterRole, or in a Role per watched namespace. Nothing on Secrets,
+ConfigMaps or pods/exec, and no wildcards. It does create Jobs, so whoever may create a task or run in a namespace can
+run pods there, as whoever may create Jobs can.
+*/}}
+{{- define "nightshift.rules" -}}
+# Tasks: read only. Their spec belongs to the user, or to Git.
+- apiGroups: [nightshift.dev]
+  resources: [automationtasks]
+  verbs: [get, list, watch]
+# Runs: created to record the Jobs of a schedule, deleted when `history` says so. patch makes the task an owner of a run
+# that somebody created, so that it goes when the task goes.
+- apiGroups: [nightshift.dev]
+  resources: [automationruns]
+  verbs: [get, list, watch, create, patch, delete]
+# All that happened is written to status.
+- apiGroups: [nightshift.dev]
+  resources: [automationtasks/status, automationruns/status]
+  verbs: [patch]
+# The operator sets no finalizers. Where the API server enforces OwnerReferencesPermissionEnforcement, making a task or
+# run the owner of a Job or CronJob (blockOwnerDeletion) asks for this verb.
+- apiGroups: [nightshift.dev]
+  resources: [automationtasks/finalizers, automationruns/finalizers]
+  verbs: [update]
+# A schedule is a CronJob: it fires with the operator down. update puts hand edits right.
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get, list, watch, create, update, delete]
+# Moves lastScheduleTime on before a schedule is edited or resumed: the CronJob controller would otherwise start a slot
+# that lies before the edit, or in the pause.
+- apiGroups: [batch]
+  resources: [cronjobs/status]
+  verbs: [patch]
+# Attempts are Jobs. patch adopts those of a CronJob (label, second owner) and stops a run; delete comes after recording.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+# Exit codes, reasons and log tails are on pods. patch only lowers spec.activeDeadlineSeconds, which stops an attempt and
+# keeps its evidence; deleting the pod would not.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, patch]
+# Why a pod never came to be (quota, Pod Security, service account, Secret missing as a file) stands only in the events
+# of a run's pod, Job and CronJob. Listed for that run, never watched.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+# Its own events on tasks and runs; patch counts up a repeated one.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

@@ -1,0 +1,273 @@
+//! `AutomationRun`: one execution of a task, and the record that outlives Job and pod.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    ParameterValue,
+    vocabulary::{matching, unwrapped},
+};
+
+/// One execution of a task. Creating one is "run now"; deleting one that goes on ends it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "nightshift.dev",
+    version = "v1alpha1",
+    kind = "AutomationRun",
+    namespaced,
+    shortname = "arun",
+    category = "nightshift",
+    status = "AutomationRunStatus",
+    derive = "PartialEq",
+    doc = "One execution of a task, and the record of it. Creating one is \"run now\"; deleting one that goes on ends it.",
+    printcolumn(name = "Task", type_ = "string", json_path = ".spec.taskRef.name", description = "The task that it runs"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "How it ended"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why, in one word; while it waits: on what"),
+    printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attemptCount"),
+    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger", priority = 1, description = "Why it exists"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+    selectable = ".spec.taskRef.name",
+    selectable = ".status.phase",
+    selectable = ".status.outcome",
+    selectable = ".status.result",
+    validation = Rule::new("self.metadata.name.size() <= 55").message("metadata.name must be at most 55 characters, so that the names of its Jobs fit"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be lower case letters, digits and '-', without dots")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.taskRef == oldSelf.taskRef").message("taskRef of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)").message("parameters of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("has(self.trigger) == has(oldSelf.trigger) && (!has(self.trigger) || self.trigger == oldSelf.trigger)").message("trigger of a run cannot change"),
+    validation = Rule::new("has(self.scheduledTime) == has(oldSelf.scheduledTime) && (!has(self.scheduledTime) || self.scheduledTime == oldSelf.scheduledTime)").message("scheduledTime of a run cannot change"),
+    validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("cancel cannot be taken back; create another AutomationRun"),
+    validation = Rule::new("has(self.scheduledTime) == (has(self.trigger) && self.trigger == 'Schedule')").message("scheduledTime goes with trigger Schedule, which the operator sets; leave both out to run now").field_path(".scheduledTime")
+)]
+#[schemars(transform = unwrapped)]
+pub struct AutomationRunSpec {
+    /// The task to run, in the same namespace.
+    pub task_ref: TaskRef,
+    /// Values for the task's parameters; the task's defaults where left out.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterValue>,
+    /// Why the run exists: `Manual` (where unset) or `Schedule`, which only the operator sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// The slot that a scheduled run belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<Time>,
+    /// Set to true to stop the run. It cannot be taken back. Exit code and log tail of what ran are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<bool>,
+}
+
+/// A task in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskRef {
+    /// Name of the `AutomationTask`.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a task: lower case letters, digits and '-'"))]
+    pub name: String,
+}
+
+/// Why a run exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Trigger {
+    /// A person or a program asked for it.
+    #[default]
+    Manual,
+    /// A slot of the task's schedule was due.
+    Schedule,
+}
+
+/// What the operator has seen of a run. Written by the operator only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = unwrapped)]
+pub struct AutomationRunStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Pending, Running or Finished. A summary for people and selectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// How it ended; unset until it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// `Good` or `Bad`, to select what needs a look; unset until it is finished, and where nobody can know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<RunResult>,
+    /// Why, in one word: the rule that decided the end or, while the run goes on, what it waits for.
+    #[schemars(length(max = 128))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same in a sentence, with what to do about it.
+    #[schemars(length(max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What a run that does not run waits on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_on: Option<Waiting>,
+    /// The attempts, oldest first: one for each pod. The last twenty.
+    #[schemars(length(max = 20))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// How many attempts there were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_count: Option<i32>,
+    /// What the container wrote as a JSON object to its termination-message path (`/dev/termination-log`), at most 4 KiB.
+    #[schemars(schema_with = "any_object")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Value>,
+    /// The generation of the task that it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_generation: Option<i64>,
+    /// When its first Job was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When it ended. Written once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+    /// From start to end, to be read by people; unset until it is finished.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    /// `Succeeded`: Unknown while it goes on, then True (Succeeded, NoData) or False.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// No attempt has begun to run.
+    Pending,
+    /// An attempt runs, or waits to be tried again.
+    Running,
+    /// It is over, and will not change.
+    Finished,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// It did its work.
+    Succeeded,
+    /// There was nothing to do. A good end.
+    NoData,
+    /// It failed, after the retries that it was allowed.
+    Failed,
+    /// It took too long: the last attempt, the whole run, or the wait to start.
+    TimedOut,
+    /// Somebody stopped it, or `Replace` did.
+    Cancelled,
+    /// Nobody can know any more: its Job was gone before its end was seen.
+    Unknown,
+}
+
+impl Outcome {
+    /// Whether the outcome is good, bad, or neither.
+    #[must_use]
+    pub fn result(self) -> Option<RunResult> {
+        match self {
+            Outcome::Succeeded | Outcome::NoData => Some(RunResult::Good),
+            Outcome::Failed | Outcome::TimedOut | Outcome::Cancelled => Some(RunResult::Bad),
+            Outcome::Unknown => None,
+        }
+    }
+}
+
+/// Good or bad, for the single pane of what needs a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunResult {
+    /// Succeeded or NoData.
+    Good,
+    /// Every other known end.
+    Bad,
+}
+
+/// What a run waits on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// In one word, for example `ImagePullBackOff`, `SecretMissing`, `Unschedulable`, `Backoff`.
+    #[schemars(length(max = 128))]
+    pub reason: String,
+    /// In a sentence.
+    #[schemars(length(max = 2048))]
+    pub message: String,
+    /// When the wait ends by itself at the latest: the retry is due, or `timeouts` stop the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+/// One try: a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// The Job that the pod belongs to.
+    pub job: String,
+    /// The pod; unset where it was gone before it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The node that it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// When the container started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When the container ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_time: Option<Time>,
+    /// Exit code of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// What the end means; unset while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<AttemptClass>,
+    /// The rule or fact that decided the class, for example `exitCodes.fatal`, `OOMKilled`, `PodGone`.
+    #[schemars(length(max = 128))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The end of a failed container's log, as Kubernetes kept it: at most 80 lines and 2 KiB.
+    #[schemars(length(max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_tail: Option<String>,
+}
+
+/// What the end of an attempt means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AttemptClass {
+    /// It did its work.
+    Success,
+    /// There was nothing to do.
+    NoData,
+    /// It failed in a way that may pass: tried again while `retry.limit` allows.
+    Retryable,
+    /// It failed in a way that will not pass.
+    Fatal,
+    /// It ran into `timeouts.attemptSeconds`.
+    TimedOut,
+    /// The cluster took its pod away (eviction, drain, lost node). Does not use up a retry.
+    Disrupted,
+    /// The operator stopped it, for the run's timeout or a cancel.
+    Stopped,
+    /// Its pod was gone before its end was seen.
+    PodGone,
+}

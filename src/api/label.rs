@@ -1,0 +1,37 @@
+//! Every label and annotation that Nightshift writes or reads. Nothing else spells these strings.
+
+/// Label on all that we create, and the selector of all that we watch: we never cache the cluster's other Jobs and pods.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`], and our field manager.
+pub const NIGHTSHIFT: &str = "nightshift";
+/// Label selector for [`MANAGED_BY`].
+pub const SELECTOR: &str = "app.kubernetes.io/managed-by=nightshift";
+/// Label on CronJobs, Jobs, pods and runs: the task's name.
+pub const TASK: &str = "nightshift.dev/task";
+/// Label on CronJobs, Jobs, pods: the owning team, for cost and alert routing.
+pub const TEAM: &str = "nightshift.dev/team";
+/// Label on a Job: the run that it belongs to. A native Job gets it when it is adopted.
+pub const RUN: &str = "nightshift.dev/run";
+/// Label on a Job that the operator made: which attempt of the run it is (1 is the first).
+pub const ATTEMPT: &str = "nightshift.dev/attempt";
+/// Annotation on a Job: what was promised when it was rendered (exit codes, retries, timeouts), as JSON. It freezes the
+/// definition: a run is judged by its own Job's contract, never by the task as it is now.
+pub const CONTRACT: &str = "nightshift.dev/contract";
+/// Annotation on a Job: why the operator stopped it. Written in the same patch that begins the stop, so no crash can
+/// separate the act from its reason.
+pub const STOPPED: &str = "nightshift.dev/stopped";
+/// Annotation on a CronJob: hash of the spec that we wanted when we last wrote it.
+pub const DESIRED: &str = "nightshift.dev/desired";
+/// Annotation on an adopted run: the name of the Job that Kubernetes started and the run records.
+pub const ADOPTED_JOB: &str = "nightshift.dev/adopted-job";
+/// Annotation on an adopted run: that Job's UID.
+pub const ADOPTED_UID: &str = "nightshift.dev/adopted-uid";
+
+/// Set by the CronJob controller on each Job of a slot: the slot, RFC 3339 in the CronJob's zone.
+pub const CRONJOB_SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+/// Set by the Job controller on each pod of an Indexed Job: counted failures before it.
+pub const FAILURE_COUNT: &str = "batch.kubernetes.io/job-index-failure-count";
+/// Set by the Job controller on each pod: its Job's name.
+pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+/// Set by the Job controller on each pod: its Job's UID.
+pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";

@@ -1,0 +1,71 @@
+//! The CronJob of a cron line.
+
+use serde_json::{Value, json};
+
+use super::{cron_job_name, job::job_spec, job_annotations, labels, name::hash, owned_by_task, pod::Identity};
+use crate::{
+    api::{AutomationTask, ConcurrencyPolicy, Contract, label},
+    schedule::CronLine,
+};
+
+/// A CronJob as we want it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CronJobSpec {
+    /// Its name.
+    pub name: String,
+    /// The whole object.
+    pub object: Value,
+    /// Hash of its spec, for [`label::DESIRED`].
+    pub hash: String,
+}
+
+/// The CronJob of one cron line (`index` counts from 0). The Jobs it starts need no operator: they retry, time out and
+/// tell exit codes apart by themselves.
+#[must_use]
+pub fn cron_job(task: &AutomationTask, index: usize, line: &CronLine, contract: &Contract) -> CronJobSpec {
+    let schedule = task.spec.schedule.clone().unwrap_or(crate::api::Schedule {
+        cron: Vec::new(),
+        time_zone: None,
+        suspend: None,
+        concurrency_policy: None,
+        starting_deadline_seconds: None,
+    });
+    let task_name = task.metadata.name.as_deref().unwrap_or_default();
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let name = cron_job_name(task_name, index, line.as_str());
+    let defaults: Vec<(String, String)> = task.spec.parameters.iter().filter_map(|p| Some((p.name.clone(), p.default.clone()?))).collect();
+    let policy = match schedule.concurrency_policy.unwrap_or_default() {
+        ConcurrencyPolicy::Allow => "Allow",
+        ConcurrencyPolicy::Forbid => "Forbid",
+        ConcurrencyPolicy::Replace => "Replace",
+    };
+    let spec = json!({
+        "schedule": line.as_str(),
+        "timeZone": schedule.time_zone.as_deref().unwrap_or("UTC"),
+        // Always set: without it Forbid starts a slot late instead of skipping it.
+        "startingDeadlineSeconds": schedule.starting_deadline_seconds.unwrap_or(60),
+        "concurrencyPolicy": policy,
+        "suspend": schedule.suspend.unwrap_or(false),
+        // High, so that what ran during an outage of the operator is still there to be recorded; the operator prunes.
+        "successfulJobsHistoryLimit": 100,
+        "failedJobsHistoryLimit": 100,
+        "jobTemplate": {
+            "metadata": { "labels": labels(task), "annotations": job_annotations(task, contract) },
+            "spec": job_spec(task, &defaults, Identity::FromJob { namespace }, contract),
+        },
+    });
+    let hash = format!("{:016x}", hash(&spec.to_string()));
+    let object = json!({
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels(task),
+            "annotations": { label::DESIRED: hash },
+            "ownerReferences": [owned_by_task(task)],
+        },
+        "spec": spec,
+    });
+    CronJobSpec { name, object, hash }
+}

@@ -1,0 +1,74 @@
+//! What we create, as data: CronJobs, Jobs, pods and runs. Pure.
+//!
+//! Jobs and CronJobs are built as JSON and not as typed objects, because a pod template may hold fields that are newer
+//! than our client library, and a typed object would drop them.
+
+mod cron_job;
+mod job;
+mod name;
+mod pod;
+mod run;
+
+pub use cron_job::{CronJobSpec, cron_job};
+pub use job::{first_job, next_job};
+pub use name::{cron_job_name, job_name, manual_run_name};
+pub use pod::check_template;
+pub use run::adopted_run;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde_json::{Value, json};
+
+use crate::api::{AutomationRun, AutomationTask, label};
+
+/// Labels of everything that belongs to the task. Never copied from the task's own, which tools use to mark what they manage.
+fn labels(task: &AutomationTask) -> BTreeMap<String, String> {
+    [
+        (label::MANAGED_BY, label::NIGHTSHIFT),
+        (label::TASK, task.metadata.name.as_deref().unwrap_or_default()),
+        (label::TEAM, &task.spec.owner.team),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// The task as controlling owner: when it is deleted, so is what it owns.
+#[must_use]
+pub fn owned_by_task(task: &AutomationTask) -> OwnerReference {
+    owner::<AutomationTask>("AutomationTask", &task.metadata, true)
+}
+
+/// The run as owner. It controls the Jobs that the operator makes for it; a Job made by a CronJob has its controller already.
+#[must_use]
+pub fn owned_by_run(run: &AutomationRun, controller: bool) -> OwnerReference {
+    owner::<AutomationRun>("AutomationRun", &run.metadata, controller)
+}
+
+fn owner<K>(kind: &str, meta: &kube::api::ObjectMeta, controller: bool) -> OwnerReference
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: kind.to_owned(),
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        controller: controller.then_some(true),
+        block_owner_deletion: controller.then_some(true),
+    }
+}
+
+/// Annotations for people who look at a Job, and the terms that it runs under.
+fn job_annotations(task: &AutomationTask, contract: &crate::api::Contract) -> Value {
+    let mut annotations = json!({ label::CONTRACT: serde_json::to_string(contract).unwrap_or_default() });
+    let owner = &task.spec.owner;
+    let told = [("contact", &owner.contact), ("on-call", &owner.on_call), ("runbook", &owner.runbook)];
+    for (key, value) in told {
+        if let Some(value) = value {
+            annotations[format!("nightshift.dev/{key}")] = json!(value);
+        }
+    }
+    annotations
+}

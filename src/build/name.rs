@@ -1,0 +1,31 @@
+//! Names of what we create. A name is a lock: made from what it is for, so that creating it twice is refused.
+
+/// Longest name of a run.
+const RUN: usize = 55;
+
+/// The CronJob of a cron line. The first line's has the task's name; each further one's ends in a hash of its line, so
+/// that taking a line out leaves the others alone.
+#[must_use]
+pub fn cron_job_name(task: &str, index: usize, line: &str) -> String {
+    if index == 0 { task.to_owned() } else { format!("{task}-{:05x}", hash(line) & 0xf_ffff) }
+}
+
+/// The Job that the operator makes for an attempt (1 is the first) of a run.
+#[must_use]
+pub fn job_name(run: &str, attempt: u32) -> String {
+    format!("{run}-{attempt}")
+}
+
+/// The run that records a Job made by hand from a CronJob, or one whose own name is taken: the Job's name and part of its UID.
+#[must_use]
+pub fn manual_run_name(job: &str, uid: &str) -> String {
+    let tail: String = uid.chars().filter(char::is_ascii_alphanumeric).take(6).collect::<String>().to_ascii_lowercase();
+    let room = RUN - 1 - tail.len();
+    let head: String = job.chars().take(room).collect();
+    format!("{}-{tail}", head.trim_end_matches('-'))
+}
+
+/// FNV-1a.
+pub(super) fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,277 @@
+//! Makes the changes of a plan, in order.
+//!
+//! Each change can be made twice without harm: names are locks, and what is changed or deleted is named by its UID too.
+//! To crash after any of them is safe: the next plan is made from what is there then.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{
+    batch::v1::{CronJob, Job},
+    core::v1::Pod,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::NamespaceResourceScope,
+};
+use serde_json::{Value, json};
+
+use super::{Context, Error};
+use crate::{
+    api::{AutomationRun, label},
+    build::CronJobSpec,
+    observe,
+    plan::{Change, Refusal, RefusalKind, automation_task::CronJobSeen},
+};
+
+/// How long a write may take. The client itself would retry for minutes; the plan would be old by then.
+const WRITE_SECONDS: u64 = 10;
+
+/// What the API server answered.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// CronJobs as they stand after our writes.
+    pub(super) cron_jobs: Vec<CronJobSeen>,
+    /// What was refused.
+    pub(super) refusals: Vec<Refusal>,
+}
+
+/// Awaits a write for as long as one may take.
+pub(super) async fn in_time<T>(what: &str, write: impl Future<Output = T>) -> Result<T, Error> {
+    let limit = Duration::from_secs(WRITE_SECONDS);
+    tokio::time::timeout(limit, write).await.map_err(|_| Error::Timeout { what: what.to_owned(), seconds: WRITE_SECONDS })
+}
+
+/// Makes the changes. A refusal ends the changes of that object but not the others.
+pub(super) async fn apply(context: &Context, namespace: &str, changes: &[Change]) -> Result<Applied, Error> {
+    let mut applied = Applied::default();
+    let writer = Writer { context, namespace };
+    for change in changes {
+        writer.write(change, &mut applied).await?;
+    }
+    Ok(applied)
+}
+
+struct Writer<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+}
+
+fn status_code(error: &kube::Error) -> u16 {
+    match error {
+        kube::Error::Api(status) => status.code,
+        _ => 0,
+    }
+}
+
+/// Whether the API server understood and said no, so that to ask again at once is useless.
+fn refused(error: &kube::Error) -> Option<String> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => Some(status.message.clone()),
+        _ => None,
+    }
+}
+
+fn owned_by<K: ResourceExt>(object: &K, uid: &str) -> bool {
+    object.owner_references().iter().any(|owner| owner.uid == uid)
+}
+
+impl Writer<'_> {
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.context.client.clone(), self.namespace)
+    }
+
+    /// For objects with a pod template, of which our types might not know every field.
+    fn raw<K: Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.context.client.clone(), self.namespace, &ApiResource::erase::<K>(&()))
+    }
+
+    async fn send<T>(
+        &self,
+        verb: &str,
+        kind: &str,
+        name: &str,
+        write: impl Future<Output = kube::Result<T>>,
+    ) -> Result<kube::Result<T>, Error> {
+        self.context.metrics.wrote(verb, kind);
+        tracing::debug!(namespace = self.namespace, verb, kind, name, "write");
+        in_time(&format!("{verb} {kind} {name}"), write).await
+    }
+
+    fn error(what: String) -> impl FnOnce(kube::Error) -> Error {
+        move |source| Error::Apply { what, source: Box::new(source) }
+    }
+
+    async fn write(&self, change: &Change, applied: &mut Applied) -> Result<(), Error> {
+        match change {
+            Change::CreateCronJob(wanted) => self.create_cron_job(wanted, applied).await,
+            Change::ReplaceCronJob { wanted, seen, forget_slots_until } => {
+                let mut version = seen.1.clone();
+                if let Some(until) = forget_slots_until {
+                    let patch = json!({
+                        "metadata": { "uid": seen.0, "resourceVersion": version },
+                        "status": { "lastScheduleTime": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(*until) },
+                    });
+                    let api = self.api::<CronJob>();
+                    let params = PatchParams::default();
+                    let patch = Patch::Merge(&patch);
+                    let write = api.patch_status(&wanted.name, &params, &patch);
+                    let patched = self.send("patch", "cronjobs/status", &wanted.name, write).await?;
+                    let patched = patched.map_err(Self::error(format!("move CronJob {} past old slots", wanted.name)))?;
+                    version = patched.resource_version().unwrap_or_default();
+                }
+                self.replace_cron_job(wanted, &seen.0, &version, applied).await
+            }
+            Change::DeleteCronJob { name, uid } => self.delete::<CronJob>(name, uid).await,
+            Change::DeleteJob { name, uid } => self.delete::<Job>(name, uid).await,
+            Change::DeleteRun { name, uid } => self.delete::<AutomationRun>(name, uid).await,
+            Change::CreateRun(run) => self.create_run(run, applied).await,
+            Change::OwnRun { name, uid, resource_version, owners } => {
+                let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
+                self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await
+            }
+            Change::OwnJob { name, uid, owner } => {
+                let patch = json!({ "metadata": { "uid": uid, "labels": { label::RUN: owner.name }, "ownerReferences": [owner] } });
+                self.patch::<Job>(name, &Patch::Strategic(&patch)).await
+            }
+            Change::CreateJob { name, run_uid, object } => self.create_job(name, run_uid, object, applied).await,
+            Change::StopJob { name, uid, reason, deadline_seconds } => {
+                let patch = json!({
+                    "metadata": { "uid": uid, "annotations": { label::STOPPED: reason.as_str() } },
+                    "spec": { "backoffLimit": 0, "activeDeadlineSeconds": deadline_seconds },
+                });
+                self.patch::<Job>(name, &Patch::Merge(&patch)).await
+            }
+            Change::EndPod { name, uid } => {
+                let patch = json!({ "metadata": { "uid": uid }, "spec": { "activeDeadlineSeconds": 1 } });
+                self.patch::<Pod>(name, &Patch::Merge(&patch)).await
+            }
+        }
+    }
+
+    async fn create_cron_job(&self, wanted: &CronJobSpec, applied: &mut Applied) -> Result<(), Error> {
+        let name = &wanted.name;
+        let what = || format!("create CronJob {name}");
+        let object = self.object(&wanted.object, name)?;
+        let params = PostParams { field_manager: Some(label::NIGHTSHIFT.to_owned()), ..PostParams::default() };
+        let api = self.raw::<CronJob>();
+        match self.send("create", "cronjobs", name, api.create(&params, &object)).await? {
+            Ok(created) => {
+                applied.cron_jobs.extend(written(&created));
+                Ok(())
+            }
+            Err(error) if status_code(&error) == 409 => {
+                // Ours, but out of our sight (somebody took its label off), or made by a write whose answer was lost.
+                let there = self.api::<CronJob>().get(name).await.map_err(Self::error(what()))?;
+                let task = object.owner_references().first().map(|owner| owner.uid.clone()).unwrap_or_default();
+                if owned_by(&there, &task) {
+                    let there = observe::cron_job(&there);
+                    return self.replace_cron_job(wanted, &there.uid, &there.resource_version, applied).await;
+                }
+                applied.refusals.push(Refusal { name: name.clone(), kind: RefusalKind::NameTaken, message: error.to_string() });
+                Ok(())
+            }
+            Err(error) => self.refusal(name, error, what(), applied),
+        }
+    }
+
+    async fn replace_cron_job(&self, wanted: &CronJobSpec, uid: &str, version: &str, applied: &mut Applied) -> Result<(), Error> {
+        let name = &wanted.name;
+        let mut object = self.object(&wanted.object, name)?;
+        object.metadata.uid = Some(uid.to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        let params = PostParams { field_manager: Some(label::NIGHTSHIFT.to_owned()), ..PostParams::default() };
+        let api = self.raw::<CronJob>();
+        match self.send("update", "cronjobs", name, api.replace(name, &params, &object)).await? {
+            Ok(replaced) => {
+                applied.cron_jobs.extend(written(&replaced));
+                Ok(())
+            }
+            Err(error) => self.refusal(name, error, format!("update CronJob {name}"), applied),
+        }
+    }
+
+    async fn create_run(&self, run: &AutomationRun, applied: &mut Applied) -> Result<(), Error> {
+        let name = run.name_any();
+        let what = format!("create run {name}");
+        let api = self.api::<AutomationRun>();
+        match self.send("create", "automationruns", &name, api.create(&PostParams::default(), run)).await? {
+            Ok(_) => Ok(()),
+            Err(error) if status_code(&error) == 409 => {
+                let there = self.api::<AutomationRun>().get(&name).await.map_err(Self::error(what))?;
+                if there.annotations().get(label::ADOPTED_UID) != run.annotations().get(label::ADOPTED_UID) {
+                    applied.refusals.push(Refusal { name, kind: RefusalKind::NameTaken, message: error.to_string() });
+                }
+                Ok(())
+            }
+            Err(error) => self.refusal(&name, error, what, applied),
+        }
+    }
+
+    async fn create_job(&self, name: &str, run_uid: &str, object: &Value, applied: &mut Applied) -> Result<(), Error> {
+        let object = self.object(object, name)?;
+        let what = format!("create Job {name}");
+        let api = self.raw::<Job>();
+        match self.send("create", "jobs", name, api.create(&PostParams::default(), &object)).await? {
+            Ok(_) => Ok(()),
+            Err(error) if status_code(&error) == 409 => {
+                let there = self.api::<Job>().get_metadata(name).await.map_err(Self::error(what))?;
+                if !owned_by(&there, run_uid) {
+                    applied.refusals.push(Refusal { name: name.to_owned(), kind: RefusalKind::NameTaken, message: error.to_string() });
+                }
+                Ok(())
+            }
+            Err(error) => self.refusal(name, error, what, applied),
+        }
+    }
+
+    fn object(&self, value: &Value, name: &str) -> Result<DynamicObject, Error> {
+        serde_json::from_value(value.clone())
+            .map_err(|error| Error::Apply { what: format!("build {name}"), source: Box::new(kube::Error::SerdeError(error)) })
+    }
+
+    fn refusal(&self, name: &str, error: kube::Error, what: String, applied: &mut Applied) -> Result<(), Error> {
+        let Some(message) = refused(&error) else { return Err(Self::error(what)(error)) };
+        tracing::warn!(namespace = self.namespace, name, message, "refused: {what}");
+        applied.refusals.push(Refusal { name: name.to_owned(), kind: RefusalKind::Refused, message });
+        Ok(())
+    }
+
+    /// Patches an object that may have gone meanwhile, which the next plan will see.
+    async fn patch<K>(&self, name: &str, patch: &Patch<&Value>) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    {
+        let kind = K::plural(&());
+        let api = self.api::<K>();
+        match self.send("patch", &kind, name, api.patch_metadata(name, &PatchParams::default(), patch)).await? {
+            Ok(_) => Ok(()),
+            Err(error) if status_code(&error) == 404 => Ok(()),
+            Err(error) => Err(Self::error(format!("patch {kind} {name}"))(error)),
+        }
+    }
+
+    /// Deletes the object of that UID. One of the same name that came after it is left alone.
+    async fn delete<K>(&self, name: &str, uid: &str) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    {
+        let kind = K::plural(&());
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let api = self.api::<K>();
+        match self.send("delete", &kind, name, api.delete(name, &params)).await? {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(status_code(&error), 404 | 409) => Ok(()),
+            Err(error) => Err(Self::error(format!("delete {kind} {name}"))(error)),
+        }
+    }
+}
+
+fn written(object: &DynamicObject) -> Option<CronJobSeen> {
+    let typed: CronJob = serde_json::to_value(object).ok().and_then(|value| serde_json::from_value(value).ok())?;
+    Some(observe::cron_job(&typed))
+}

@@ -1,0 +1,59 @@
+//! What the reconcilers share.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
+
+use crate::{api::label, clock::Clock, metrics::Metrics, observe::Caches};
+
+/// Built once; shared by all reconcilers.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What the watches tell.
+    pub caches: Arc<Caches>,
+    /// The time.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Metrics,
+    pub(super) recorder: Recorder,
+    /// How often in a row an object could not be reconciled.
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Context {
+    pub(super) fn new(client: Client, caches: Arc<Caches>, clock: Clock, metrics: Metrics) -> Self {
+        let reporter = Reporter { controller: label::NIGHTSHIFT.to_owned(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, caches, clock, metrics, recorder, failures: Mutex::default() }
+    }
+
+    /// Waits until every kind has been listed.
+    pub async fn synced(&self) {
+        let mut told = false;
+        while !self.caches.unsynced().is_empty() {
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!(kinds = ?self.caches.unsynced(), "reading what there is");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) fn failed(&self, key: &str) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    pub(super) fn succeeded(&self, key: &str) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}

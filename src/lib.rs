@@ -1,0 +1,34 @@
+//! Nightshift: scripts and cron lines become owned, recorded automation on Kubernetes.
+//!
+//! A functional core and a thin shell. Imports point one way, from the top of this list to its bottom, and
+//! `tests/architecture.rs` checks it.
+//!
+//! Nouns:
+//! - [`api`]: the kinds, their conditions and labels.
+//!
+//! Decisions, pure (no client, clock, runtime, random or log):
+//! - [`schedule`]: cron lines, zones, slots, and which clock can keep them.
+//! - [`outcome`]: evidence from Jobs and pods, what the end of an attempt means, how a run concludes.
+//! - [`retry`]: whether a failed attempt is tried again, and when.
+//! - [`ledger`]: what is kept of the runs that are over.
+//! - [`build`]: run and task to CronJob, Job and pod.
+//! - [`plan`]: what was seen and the time, to changes, status, notices and the next wake.
+//!
+//! Effects:
+//! - [`observe`]: watches and look-ups, to what a planner sees.
+//! - [`controller`]: reconcile = observe, plan, apply, report.
+//! - [`probe`], [`metrics`], [`telemetry`], [`clock`]: what the process shows of itself, and the time.
+
+pub mod api;
+pub mod build;
+pub mod clock;
+pub mod controller;
+pub mod ledger;
+pub mod metrics;
+pub mod observe;
+pub mod outcome;
+pub mod plan;
+pub mod probe;
+pub mod retry;
+pub mod schedule;
+pub mod telemetry;

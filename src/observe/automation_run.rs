@@ -1,0 +1,113 @@
+//! What is known about a run.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams},
+};
+use serde_json::Value;
+
+use super::{Caches, Error, caches::key, reading};
+use crate::{
+    api::{AutomationRun, AutomationRunStatus, label},
+    ledger,
+    outcome::{JobEnd, JobSeen},
+    plan::automation_run::Seen,
+};
+
+/// How old a Job is that has not begun before its Events are asked why.
+const ASK_EVENTS_SECONDS: i64 = 3;
+
+/// Reads all that is known about a run.
+///
+/// # Errors
+/// Where the API server would not answer a live look.
+pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, now: Timestamp) -> Result<Seen, Error> {
+    let namespace = run.namespace().unwrap_or_default();
+    let name = run.name_any();
+    let mut seen = Seen {
+        task: caches.tasks.get(&namespace, &run.spec.task_ref.name),
+        run: run.clone(),
+        jobs: Vec::new(),
+        first_job: None,
+        troubles: Vec::new(),
+        refusals: Vec::new(),
+    };
+    if ledger::is_finished(&run) {
+        return Ok(seen);
+    }
+    let mut jobs: Vec<Arc<Job>> = caches.jobs.group(&key("run", &namespace, &name)).into_iter().filter(|job| belongs(job, &run)).collect();
+    for expected in expected_jobs(&run) {
+        if jobs.iter().all(|job| job.name_any() != expected) {
+            // On record but not in the cache: gone, or the cache is behind. To say "gone" takes the server's word.
+            let live: Api<Job> = Api::namespaced(client.clone(), &namespace);
+            let found = live.get_opt(&expected).await.map_err(reading(format!("Job {expected}")))?;
+            jobs.extend(found.filter(|job| belongs(job, &run)).map(Arc::new));
+        }
+    }
+    for job in &jobs {
+        seen.jobs.push(read_job(client, caches, job).await?);
+    }
+    seen.jobs.sort_by_key(|job| (job.attempt, job.created));
+    let Some(last) = seen.jobs.last() else { return Ok(seen) };
+    let begun = last.pods.iter().any(|pod| pod.begun);
+    let deadline_passed = matches!(&last.end, Some(JobEnd::Failed { reason, .. }) if reason == "DeadlineExceeded");
+    let slow_start = last.end.is_none() && now.as_second() - last.created.as_second() >= ASK_EVENTS_SECONDS;
+    if !begun && (slow_start || deadline_passed) {
+        seen.troubles = super::events::troubles(client, &namespace, last).await?;
+    }
+    let may_retry = matches!(last.end, Some(JobEnd::Failed { .. }));
+    let first = seen.jobs.first().filter(|first| may_retry && first.contract.as_ref().is_some_and(|c| c.operator_makes_attempts()));
+    if let Some(first) = first {
+        seen.first_job = raw_job(client, &namespace, &first.name).await?;
+    }
+    Ok(seen)
+}
+
+/// The Jobs that the run is on record to have, the one that it records among them.
+fn expected_jobs(run: &AutomationRun) -> Vec<String> {
+    let attempts = run.status.as_ref().map(|status: &AutomationRunStatus| status.attempts.as_slice()).unwrap_or_default();
+    let adopted = run.annotations().get(label::ADOPTED_JOB);
+    let mut names: Vec<String> = adopted.into_iter().chain(attempts.iter().map(|a| &a.job)).cloned().collect();
+    names.dedup();
+    names
+}
+
+/// Whether a Job is the run's: made for it, or the one that it records. A name alone proves nothing.
+fn belongs(job: &Job, run: &AutomationRun) -> bool {
+    let uid = run.uid();
+    let owned = job.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+    let recorded = run.annotations().get(label::ADOPTED_UID).is_some_and(|recorded| Some(recorded) == job.uid().as_ref());
+    let of_task = job.labels().get(label::TASK) == Some(&run.spec.task_ref.name);
+    of_task && (owned || recorded)
+}
+
+/// Reads a Job with its pods: from the cache or, where the Job has ended and the cache cannot account for all its pods
+/// (it may lag behind the Job's watch), from the server.
+async fn read_job(client: &Client, caches: &Caches, job: &Job) -> Result<JobSeen, Error> {
+    let (namespace, name, uid) = (job.namespace().unwrap_or_default(), job.name_any(), job.uid().unwrap_or_default());
+    let mut pods = caches.pods.group(&key("job", &namespace, &name));
+    pods.retain(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid));
+    let seen = JobSeen::read(job, &pods);
+    let ended_pods = i32::try_from(seen.pods.iter().filter(|pod| !pod.is_live() && pod.disruption.is_none()).count()).unwrap_or(i32::MAX);
+    let accounted = ended_pods >= seen.counted && seen.pods.iter().all(|pod| !pod.is_live());
+    if seen.end.is_none() || accounted {
+        return Ok(seen);
+    }
+    let live: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let params = ListParams::default().labels(&format!("{}={name}", label::JOB_NAME));
+    let listed = live.list(&params).await.map_err(reading(format!("pods of Job {name}")))?;
+    let pods: Vec<Arc<Pod>> =
+        listed.items.into_iter().filter(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid)).map(Arc::new).collect();
+    Ok(JobSeen::read(job, &pods))
+}
+
+/// A Job as it stands on the server, with fields that our client library does not know.
+async fn raw_job(client: &Client, namespace: &str, name: &str) -> Result<Option<Value>, Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Job>(&()));
+    let found = api.get_opt(name).await.map_err(reading(format!("Job {name}")))?;
+    Ok(found.and_then(|job| serde_json::to_value(job).ok()))
+}

@@ -1,0 +1,61 @@
+//! What is known about a task.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::{Api, Client, ResourceExt};
+
+use super::{Caches, Error, caches::key, reading};
+use crate::{
+    api::{AutomationRun, AutomationTask, label},
+    outcome::JobSeen,
+    plan::automation_task::{CronJobSeen, Seen},
+};
+
+/// Reads all that is known about a task.
+///
+/// # Errors
+/// Where the API server would not answer a live look.
+pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>) -> Result<Seen, Error> {
+    let namespace = task.namespace().unwrap_or_default();
+    let of_task = key("task", &namespace, &task.name_any());
+    let no_pods: [Arc<k8s_openapi::api::core::v1::Pod>; 0] = [];
+    let jobs: Vec<JobSeen> = caches.jobs.group(&of_task).iter().map(|job: &Arc<Job>| JobSeen::read(job, &no_pods)).collect();
+    let mut jobs: Vec<JobSeen> = jobs.into_iter().filter(|job| job.by_cron_job).collect();
+    jobs.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    let runs = caches.runs.group(&of_task);
+    let mut runs_gone = Vec::new();
+    for name in jobs.iter().filter_map(|job| job.run.as_ref()) {
+        if caches.runs.get(&namespace, name).is_none() {
+            // A deletion follows from this, so the cache's word is not enough.
+            let api: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
+            if api.get_metadata_opt(name).await.map_err(reading(format!("run {name}")))?.is_none() {
+                runs_gone.push(name.clone());
+            }
+        }
+    }
+    Ok(Seen {
+        cron_jobs: caches.cron_jobs.group(&of_task).iter().map(|cron_job| self::cron_job(cron_job)).collect(),
+        task,
+        jobs,
+        runs,
+        runs_gone,
+        written: Vec::new(),
+        refusals: Vec::new(),
+    })
+}
+
+/// Reads a CronJob.
+#[must_use]
+pub fn cron_job(cron_job: &CronJob) -> CronJobSeen {
+    let spec = cron_job.spec.clone().unwrap_or_default();
+    CronJobSeen {
+        name: cron_job.name_any(),
+        uid: cron_job.uid().unwrap_or_default(),
+        resource_version: cron_job.resource_version().unwrap_or_default(),
+        generation: cron_job.metadata.generation.unwrap_or(0),
+        owners: cron_job.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
+        desired: cron_job.annotations().get(label::DESIRED).cloned(),
+        timing: (spec.schedule, spec.time_zone.unwrap_or_default(), spec.suspend.unwrap_or(false)),
+    }
+}

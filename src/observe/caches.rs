@@ -1,0 +1,241 @@
+//! The five watches of the operator, and which objects a change concerns.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::{StreamExt, stream::BoxStream};
+use k8s_openapi::api::{
+    batch::v1::{CronJob, Job, JobTemplateSpec},
+    core::v1::{Pod, PodSpec, PodTemplateSpec},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        reflector::ObjectRef,
+        watcher::{Config, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Cache;
+use crate::{
+    api::{AutomationRun, AutomationTask, label},
+    ledger,
+};
+
+/// All that is watched.
+pub struct Caches {
+    /// Tasks.
+    pub tasks: Cache<AutomationTask>,
+    /// Runs, by task.
+    pub runs: Cache<AutomationRun>,
+    /// CronJobs of ours, by task.
+    pub cron_jobs: Cache<CronJob>,
+    /// Jobs of ours, by task and by run.
+    pub jobs: Cache<Job>,
+    /// Pods of ours, by Job.
+    pub pods: Cache<Pod>,
+}
+
+/// What has to be looked at again.
+#[derive(Clone, Debug)]
+pub enum Touched {
+    /// A task.
+    Task(ObjectRef<AutomationTask>),
+    /// A run.
+    Run(ObjectRef<AutomationRun>),
+}
+
+/// Names a group: what it is of, and the namespaced name.
+pub(super) fn key(of: &str, namespace: &str, name: &str) -> String {
+    format!("{of}/{namespace}/{name}")
+}
+
+fn label_key<K: ResourceExt>(object: &K, of: &str, label: &str) -> Option<String> {
+    object.labels().get(label).map(|name| key(of, &object.namespace().unwrap_or_default(), name))
+}
+
+impl Caches {
+    fn new(watches: usize) -> Self {
+        Self {
+            tasks: Cache::new(watches, |_| Vec::new()),
+            runs: Cache::new(watches, |run| vec![key("task", &run.namespace().unwrap_or_default(), &run.spec.task_ref.name)]),
+            cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()),
+            jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect()),
+            pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()),
+        }
+    }
+
+    /// The kinds that have not been listed yet.
+    #[must_use]
+    pub fn unsynced(&self) -> Vec<&'static str> {
+        let kinds = [
+            ("automationtasks", self.tasks.is_synced()),
+            ("automationruns", self.runs.is_synced()),
+            ("cronjobs", self.cron_jobs.is_synced()),
+            ("jobs", self.jobs.is_synced()),
+            ("pods", self.pods.is_synced()),
+        ];
+        kinds.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
+    }
+
+    fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
+        let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
+        // Runs that wait for their task to exist, or to be corrected.
+        let waiting = self.runs.group(&key("task", &namespace, &name));
+        let waiting = waiting.into_iter().filter(|run| run.status.as_ref().is_none_or(|status| status.start_time.is_none()));
+        let waiting = waiting.filter(|run| !ledger::is_finished(run)).map(|run| Touched::Run(ObjectRef::from_obj(&*run)));
+        std::iter::once(Touched::Task(ObjectRef::from_obj(task))).chain(waiting).collect()
+    }
+
+    fn run_touched(run: &AutomationRun) -> Vec<Touched> {
+        let task = Touched::Task(ObjectRef::new(&run.spec.task_ref.name).within(&run.namespace().unwrap_or_default()));
+        if ledger::is_finished(run) { vec![task] } else { vec![Touched::Run(ObjectRef::from_obj(run)), task] }
+    }
+
+    fn labelled_task<K: ResourceExt>(object: &K) -> Option<Touched> {
+        let task = object.labels().get(label::TASK)?;
+        Some(Touched::Task(ObjectRef::new(task).within(&object.namespace()?)))
+    }
+
+    fn labelled_run<K: ResourceExt>(object: &K) -> Option<Touched> {
+        let run = object.labels().get(label::RUN)?;
+        Some(Touched::Run(ObjectRef::new(run).within(&object.namespace()?)))
+    }
+
+    /// A Job that has a run concerns that run; one that has none concerns the task, which adopts it. The name of a run
+    /// that is being adopted is the Job's own, mostly.
+    fn job_touched(job: &Job) -> Vec<Touched> {
+        Self::labelled_run(job).or_else(|| Self::labelled_task(job)).into_iter().collect()
+    }
+
+    fn pod_touched(&self, pod: &Pod) -> Vec<Touched> {
+        let job = pod.labels().get(label::JOB_NAME).and_then(|job| self.jobs.get(&pod.namespace()?, job));
+        job.and_then(|job| Self::labelled_run(&*job)).into_iter().collect()
+    }
+}
+
+/// Starts the watches, for all namespaces or for those given, and returns the caches that they feed. What each event
+/// touches is sent on. The returned future drives them and never ends by itself.
+pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<Touched>) -> (Arc<Caches>, impl Future<Output = ()> + use<>) {
+    let caches = Arc::new(Caches::new(namespaces.len().max(1)));
+    let scopes: Vec<Option<String>> = if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let mut watches: Vec<BoxStream<'static, Vec<Touched>>> = Vec::new();
+    for (index, scope) in scopes.iter().enumerate() {
+        let scope = scope.as_deref();
+        let ours = Config::default().labels(label::SELECTOR);
+        let own = caches.clone();
+        watches.push(
+            guarded(api(client, scope))
+                .map(move |event| own.tasks.take(index, event).iter().flat_map(|task| own.task_touched(task)).collect())
+                .boxed(),
+        );
+        let own = caches.clone();
+        watches.push(
+            guarded(api(client, scope))
+                .map(move |event| own.runs.take(index, event).iter().flat_map(|run| Caches::run_touched(run)).collect())
+                .boxed(),
+        );
+        let own = caches.clone();
+        watches.push(
+            plain(api(client, scope), ours.clone(), slim_cron_job)
+                .map(move |event| own.cron_jobs.take(index, event).iter().filter_map(|c| Caches::labelled_task(&**c)).collect())
+                .boxed(),
+        );
+        let own = caches.clone();
+        watches.push(
+            plain(api(client, scope), ours.clone(), slim_job)
+                .map(move |event| own.jobs.take(index, event).iter().flat_map(|job| Caches::job_touched(job)).collect())
+                .boxed(),
+        );
+        let own = caches.clone();
+        watches.push(
+            plain(api(client, scope), ours, slim_pod)
+                .map(move |event| own.pods.take(index, event).iter().flat_map(|pod| own.pod_touched(pod)).collect())
+                .boxed(),
+        );
+    }
+    let drive = async move {
+        let mut events = futures::stream::select_all(watches);
+        while let Some(all) = events.next().await {
+            for one in all {
+                // Nobody listens any more only while the process ends.
+                let _ = touched.send(one);
+            }
+        }
+    };
+    (caches, drive)
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+fn plain<K>(api: Api<K>, config: Config, slim: fn(&mut K)) -> impl futures::Stream<Item = Event<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    watcher(api, config).default_backoff().modify(slim).filter_map(async |event| match event {
+        Ok(event) => Some(event),
+        Err(error) => {
+            tracing::warn!(kind = %K::kind(&()), %error, "the watch broke and starts again");
+            None
+        }
+    })
+}
+
+/// One stored object that does not parse must not stop the others: it is told of, and left out.
+fn guarded<K>(api: Api<DeserializeGuard<K>>) -> impl futures::Stream<Item = Event<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let whole = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(mut object) => {
+            object.meta_mut().managed_fields = None;
+            Some(object)
+        }
+        Err(invalid) => {
+            let meta = &invalid.metadata;
+            tracing::error!(kind = %K::kind(&()), namespace = meta.namespace, name = meta.name, error = %invalid.error, "a stored object does not parse and is left alone; correct it or delete it");
+            None
+        }
+    };
+    plain(api, Config::default(), |_| {}).filter_map(move |event| {
+        std::future::ready(match event {
+            Event::Init => Some(Event::Init),
+            Event::InitDone => Some(Event::InitDone),
+            Event::InitApply(guard) => whole(guard).map(Event::InitApply),
+            Event::Apply(guard) => whole(guard).map(Event::Apply),
+            Event::Delete(guard) => whole(guard).map(Event::Delete),
+        })
+    })
+}
+
+/// What is never read is not kept: of thousands of objects, templates and managed fields are most of the weight.
+fn slim_cron_job(cron_job: &mut CronJob) {
+    cron_job.metadata.managed_fields = None;
+    if let Some(spec) = &mut cron_job.spec {
+        spec.job_template = JobTemplateSpec::default();
+    }
+}
+
+fn slim_job(job: &mut Job) {
+    job.metadata.managed_fields = None;
+    if let Some(spec) = &mut job.spec {
+        spec.template = PodTemplateSpec::default();
+        spec.pod_failure_policy = None;
+        spec.selector = None;
+    }
+}
+
+fn slim_pod(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    if let Some(spec) = pod.spec.take() {
+        pod.spec = Some(PodSpec { active_deadline_seconds: spec.active_deadline_seconds, node_name: spec.node_name, ..PodSpec::default() });
+    }
+}

@@ -1,0 +1,28 @@
+//! Reads the world into what a planner sees: from caches, and live where a cache may be behind or does not hold it.
+
+mod automation_run;
+mod automation_task;
+mod cache;
+mod caches;
+mod events;
+
+pub use automation_run::observe as automation_run;
+pub use automation_task::{cron_job, observe as automation_task};
+pub use cache::Cache;
+pub use caches::{Caches, Touched, start};
+
+/// The API server would not tell.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {what}: {source}")]
+pub struct Error {
+    /// What was to be read.
+    pub what: String,
+    /// Why not.
+    #[source]
+    pub source: Box<kube::Error>,
+}
+
+fn reading(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    let what = what.into();
+    move |source| Error { what, source: Box::new(source) }
+}

@@ -1,0 +1,124 @@
+//! The attempts of a run: what is on record already, and what the pods say now.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+
+use super::{ContainerSeen, JobSeen, PodPhase, PodSeen, classify, reason};
+use crate::api::{Attempt, AttemptClass};
+
+/// Returns the attempts of a run, oldest first: those on record in `before`, brought up to date by the pods of `jobs`.
+///
+/// An attempt whose end is on record never changes: the pod may since have gone. One whose pod went before its end was
+/// seen says `PodGone`, and so does each that the Job controller counted but whose pod nobody saw.
+#[must_use]
+pub fn record(before: &[Attempt], jobs: &[JobSeen]) -> Vec<Attempt> {
+    let mut attempts: Vec<Attempt> = before.to_vec();
+    for job in jobs {
+        // The entry without a pod stands for a Job whose pod was not there yet.
+        attempts.retain(|a| !(a.job == job.name && a.pod.is_none() && a.class.is_none()));
+        for pod in &job.pods {
+            let now = attempt(job, pod);
+            match attempts.iter_mut().find(|a| a.job == job.name && a.pod.as_deref() == Some(&pod.name)) {
+                Some(known) if known.class.is_some() => {}
+                Some(known) => *known = now,
+                None => attempts.push(now),
+            }
+        }
+        let counted = attempts.iter().filter(|a| a.job == job.name && a.class.is_some_and(|c| c != AttemptClass::Disrupted)).count();
+        let expected = usize::try_from(job.counted).unwrap_or(0);
+        if job.end.is_some() && counted < expected {
+            let unseen = attempts.iter().filter(|a| a.job == job.name && a.pod.is_some() && a.class.is_none()).count();
+            // Those that we saw begin are marked below; only the rest is unseen altogether.
+            for _ in 0..(expected - counted).saturating_sub(unseen) {
+                let first = attempts.iter().position(|a| a.job == job.name).unwrap_or(attempts.len());
+                attempts.insert(first, gone(&job.name, None));
+            }
+        }
+        if job.pods.is_empty() && job.end.is_none() && !attempts.iter().any(|a| a.job == job.name) {
+            attempts.push(Attempt { job: job.name.clone(), ..Attempt::default() });
+        }
+    }
+    for attempt in attempts.iter_mut().filter(|a| a.class.is_none()) {
+        let job = jobs.iter().find(|job| job.name == attempt.job);
+        let present = job.is_some_and(|job| {
+            job.pods.iter().any(|pod| Some(&pod.name) == attempt.pod.as_ref()) || (attempt.pod.is_none() && job.end.is_none())
+        });
+        if !present {
+            let known = std::mem::take(attempt);
+            *attempt = Attempt { node: known.node, start_time: known.start_time, ..gone(&known.job, known.pod) };
+        }
+    }
+    attempts
+}
+
+fn gone(job: &str, pod: Option<String>) -> Attempt {
+    Attempt {
+        job: job.to_owned(),
+        pod,
+        class: Some(AttemptClass::PodGone),
+        reason: Some(reason::POD_GONE.to_owned()),
+        message: Some("the pod was gone before its end was seen: exit code and log are not known".to_owned()),
+        ..Attempt::default()
+    }
+}
+
+fn attempt(job: &JobSeen, pod: &PodSeen) -> Attempt {
+    let contract = job.contract.clone().unwrap_or_default();
+    let ended = classify(pod, &contract.exit_codes, job.stopped);
+    let (start_time, finish_time, exit_code, log_tail) = match &pod.main {
+        Some(ContainerSeen::Running { since }) => (Some(*since), None, None, None),
+        Some(ContainerSeen::Terminated { code, started, finished, message, .. }) => {
+            let tail = (pod.phase == PodPhase::Failed && !message.is_empty() && object(message).is_none()).then(|| cut(message, 4096));
+            // Kubernetes gives the epoch for a container that never started.
+            let started = started.filter(|t| t.as_second() > 0);
+            (started, finished.filter(|t| t.as_second() > 0), Some(*code), tail)
+        }
+        _ => (None, None, None, None),
+    };
+    // A container that was never found has no code of its own: what stands there is made up by the kubelet.
+    let exit_code = exit_code.filter(|_| {
+        start_time.is_some() || !matches!(&pod.main, Some(ContainerSeen::Terminated { reason, .. }) if reason == "ContainerStatusUnknown")
+    });
+    Attempt {
+        job: job.name.clone(),
+        pod: Some(pod.name.clone()),
+        node: pod.node.clone(),
+        start_time: start_time.map(Time),
+        finish_time: finish_time.map(Time),
+        exit_code,
+        class: ended.as_ref().map(|e| e.class),
+        reason: ended.as_ref().map(|e| cut(&e.reason, 128)),
+        message: ended.map(|e| cut(&e.message, 1024)),
+        log_tail,
+    }
+}
+
+/// What the last pod of the last Job wrote as a JSON object; where it wrote something else on success, why that is not kept.
+#[must_use]
+pub fn outputs(job: &JobSeen) -> (Option<Value>, Option<&'static str>) {
+    let Some(pod) = job.pods.iter().rev().find(|pod| !pod.is_live()) else { return (None, None) };
+    match &pod.main {
+        Some(ContainerSeen::Terminated { message, .. }) if !message.trim().is_empty() => match object(message) {
+            Some(value) => (Some(value), None),
+            None if pod.phase == PodPhase::Succeeded => (
+                None,
+                Some("the termination message is kept as outputs only where it is a JSON object of at most 4096 bytes; this one is not"),
+            ),
+            None => (None, None),
+        },
+        _ => (None, None),
+    }
+}
+
+fn object(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().filter(Value::is_object)
+}
+
+/// At most `max` characters, for the limits of the CRD.
+#[must_use]
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    text.chars().take(max - 1).chain(['…']).collect()
+}

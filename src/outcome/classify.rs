@@ -1,0 +1,127 @@
+//! What the end of one pod means.
+
+use super::{ContainerSeen, PodPhase, PodSeen, StopReason, reason};
+use crate::api::{AttemptClass, ExitCodes, Otherwise};
+
+/// What the end of an attempt means, and the rule or fact that decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its class.
+    pub class: AttemptClass,
+    /// Why, in one word.
+    pub reason: String,
+    /// The same in a sentence.
+    pub message: String,
+}
+
+fn ended(class: AttemptClass, reason: &str, message: String) -> Ended {
+    Ended { class, reason: reason.to_owned(), message }
+}
+
+/// Says what the end of a pod means; `None` while it has not ended.
+///
+/// The order matters: a timeout stays a timeout, and a stop a stop, whatever code the container answers the signal
+/// with; a pod that the cluster took away is not the script's failure; only then does the exit code speak.
+#[must_use]
+pub fn classify(pod: &PodSeen, codes: &ExitCodes, stopped: Option<StopReason>) -> Option<Ended> {
+    if pod.is_live() {
+        return None;
+    }
+    let code = match &pod.main {
+        Some(ContainerSeen::Terminated { code, .. }) => Some(*code),
+        _ => None,
+    };
+    let with_code = code.map_or(String::new(), |code| format!("; the container ended with exit code {code}"));
+    if pod.phase == PodPhase::Succeeded {
+        return Some(match &pod.disruption {
+            Some(why) => ended(
+                AttemptClass::Success,
+                reason::COMPLETED_DURING_DISRUPTION,
+                format!("exit code 0 after SIGTERM, while the cluster took the pod away ({why}): check that the work was done"),
+            ),
+            None => ended(AttemptClass::Success, reason::COMPLETED, "exit code 0".to_owned()),
+        });
+    }
+    if pod.reason.as_deref() == Some("DeadlineExceeded") {
+        return Some(match stopped {
+            Some(stop) => ended(AttemptClass::Stopped, stop.as_str(), format!("stopped by the operator{with_code}")),
+            None => ended(
+                AttemptClass::TimedOut,
+                reason::ATTEMPT_TIMEOUT,
+                format!("ran longer than timeouts.attemptSeconds ({} s){with_code}", pod.deadline_seconds.unwrap_or(0)),
+            ),
+        });
+    }
+    if let Some(why) = &pod.disruption {
+        return Some(ended(AttemptClass::Disrupted, reason::DISRUPTED, format!("the cluster took the pod away: {why}{with_code}")));
+    }
+    Some(match &pod.main {
+        Some(ContainerSeen::Terminated { code, reason: why, message, finished, .. }) => {
+            let deleted = pod.delete_requested.is_some_and(|asked| finished.is_none_or(|finished| finished >= asked));
+            by_container(*code, why, message, deleted, pod, codes)
+        }
+        _ => {
+            let why = pod.reason.clone().filter(|why| !why.is_empty()).unwrap_or_else(|| reason::POD_GONE.to_owned());
+            let message = pod.message.clone().unwrap_or_else(|| "the pod failed before its container ran".to_owned());
+            ended(AttemptClass::Retryable, &why, message)
+        }
+    })
+}
+
+fn by_container(code: i32, why: &str, message: &str, deleted: bool, pod: &PodSeen, codes: &ExitCodes) -> Ended {
+    if code == 0 {
+        let (name, other) = pod.other_failed.clone().unwrap_or_else(|| ("another container".to_owned(), 0));
+        let message = format!("container main ended with exit code 0, but {name} failed with exit code {other}");
+        return ended(AttemptClass::Retryable, reason::OTHER_CONTAINER_FAILED, message);
+    }
+    let (class, rule, sentence) = by_code(code, codes);
+    // Kubernetes' own kills are no message from the script, so they are never "no data"; whether they are retried is
+    // for the lists to say, because that is what the Job controller goes by.
+    let class_of_kill = if class == AttemptClass::NoData { AttemptClass::Retryable } else { class };
+    match why {
+        "OOMKilled" => {
+            ended(class_of_kill, why, "the container used more memory than resources.limits.memory allows and was killed".to_owned())
+        }
+        "StartError" | "ContainerCannotRun" => {
+            ended(class_of_kill, "StartError", format!("the command cannot be started: {}", first_line(message)))
+        }
+        "ContainerStatusUnknown" => ended(class_of_kill, why, "the node lost the container; its exit code is not known".to_owned()),
+        _ if deleted => ended(
+            class_of_kill,
+            reason::POD_DELETED,
+            format!("somebody deleted the pod while it ran; the container ended with exit code {code}"),
+        ),
+        _ => ended(class, rule, sentence),
+    }
+}
+
+/// What an exit code other than 0 means.
+#[must_use]
+pub(super) fn by_code(code: i32, codes: &ExitCodes) -> (AttemptClass, &'static str, String) {
+    let listed = |list: &str| format!("exit code {code} is listed in exitCodes.{list}");
+    if codes.no_data.contains(&code) {
+        (AttemptClass::NoData, reason::EXIT_CODE_NO_DATA, listed("noData"))
+    } else if codes.fatal.contains(&code) {
+        (AttemptClass::Fatal, reason::EXIT_CODE_FATAL, listed("fatal"))
+    } else if codes.retryable.contains(&code) {
+        (AttemptClass::Retryable, reason::EXIT_CODE_RETRYABLE, listed("retryable"))
+    } else {
+        let otherwise = codes.otherwise.unwrap_or_default();
+        let class = if otherwise == Otherwise::Fatal { AttemptClass::Fatal } else { AttemptClass::Retryable };
+        let signal = match code {
+            137 => " (killed by SIGKILL)",
+            143 => " (ended by SIGTERM)",
+            129..=159 => " (ended by a signal)",
+            _ => "",
+        };
+        (
+            class,
+            reason::EXIT_CODE_OTHERWISE,
+            format!("exit code {code}{signal} is in no list of exitCodes, so exitCodes.otherwise ({otherwise:?}) applies"),
+        )
+    }
+}
+
+pub(super) fn first_line(text: &str) -> &str {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("").trim()
+}

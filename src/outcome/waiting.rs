@@ -1,0 +1,107 @@
+//! Why a pod that should run does not.
+
+use super::{ContainerSeen, JobSeen, PodSeen, classify::first_line};
+
+/// Something that an Event says about the Job or one of its pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The Event's reason, for example `FailedCreate` or `FailedMount`.
+    pub reason: String,
+    /// The Event's message.
+    pub message: String,
+}
+
+/// A pod that starts in the usual way is said to be this, and nothing finer: its steps pass faster than it pays to write.
+pub(crate) fn starting() -> (&'static str, &'static str) {
+    ("Starting", "waiting for the pod to be scheduled and its container to start")
+}
+
+/// Says what a Job that ended without having begun had waited on, from its Events, which outlive its pods.
+#[must_use]
+pub fn waited(job: &JobSeen, troubles: &[Trouble]) -> Option<(String, String)> {
+    if job.pods.iter().any(|pod| pod.begun) {
+        return None;
+    }
+    let last = |reasons: &[&str]| troubles.iter().rev().find(|t| reasons.contains(&t.reason.as_str()));
+    if let Some(trouble) = last(&["FailedScheduling"]) {
+        return Some(("Unschedulable".to_owned(), format!("no node can take the pod: {}", first_line(&trouble.message))));
+    }
+    if let Some(trouble) = last(&["Failed"]) {
+        let (reason, what) = if trouble.message.to_ascii_lowercase().contains("secret") {
+            ("SecretMissing", "cannot start")
+        } else {
+            ("ImagePullBackOff", "cannot start")
+        };
+        return Some((reason.to_owned(), format!("the container {what}: {}", first_line(&trouble.message))));
+    }
+    by_mount(troubles).or_else(|| by_refusal(troubles))
+}
+
+/// Says what a Job that has not begun waits on: the reason in one word, and a sentence to act on.
+#[must_use]
+pub fn waiting(job: &JobSeen, troubles: &[Trouble]) -> (String, String) {
+    let told = match job.pods.iter().rev().find(|pod| pod.is_live()) {
+        Some(pod) => by_pod(pod, troubles),
+        None => by_refusal(troubles),
+    };
+    told.unwrap_or_else(|| (starting().0.to_owned(), starting().1.to_owned()))
+}
+
+fn by_pod(pod: &PodSeen, troubles: &[Trouble]) -> Option<(String, String)> {
+    if let Some(why) = &pod.unschedulable {
+        return Some(("Unschedulable".to_owned(), format!("no node can take the pod: {why}")));
+    }
+    let (container, reason, message) = match (&pod.init_waiting, &pod.main) {
+        (Some((name, reason, message)), _) => (name.as_str(), reason.as_str(), message.as_str()),
+        (None, Some(ContainerSeen::Waiting { reason, message })) => ("main", reason.as_str(), message.as_str()),
+        _ => ("main", "", ""),
+    };
+    let detail = first_line(message);
+    match reason {
+        // The kubelet goes to and fro between these; one word for all keeps the status still.
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable" | "ImageInspectError" => {
+            Some(("ImagePullBackOff".to_owned(), format!("the image of container {container} cannot be pulled: {detail}")))
+        }
+        "CreateContainerConfigError" if detail.to_ascii_lowercase().contains("secret") => Some((
+            "SecretMissing".to_owned(),
+            format!("container {container} cannot start: {detail}; create it, or correct secrets[].secretKeyRef"),
+        )),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            Some((reason.to_owned(), format!("container {container} cannot start: {detail}")))
+        }
+        _ => by_mount(troubles),
+    }
+}
+
+fn by_mount(troubles: &[Trouble]) -> Option<(String, String)> {
+    let trouble = troubles.iter().rev().find(|t| t.reason == "FailedMount" || t.reason == "FailedAttachVolume")?;
+    let secret = trouble.message.to_ascii_lowercase().contains("secret");
+    let reason = if secret { "SecretMissing" } else { trouble.reason.as_str() };
+    let fix = if secret { "; create it, or correct secrets[].secretKeyRef" } else { "" };
+    Some((reason.to_owned(), format!("a volume cannot be mounted: {}{fix}", first_line(&trouble.message))))
+}
+
+/// Why there is no pod at all: the API server refuses it, and only Events say so.
+fn by_refusal(troubles: &[Trouble]) -> Option<(String, String)> {
+    let message = &troubles.iter().rev().find(|t| t.reason == "FailedCreate")?.message;
+    Some(refusal(message))
+}
+
+/// Names what the API server's refusal of a Job or pod is about.
+#[must_use]
+pub(crate) fn refusal(message: &str) -> (String, String) {
+    let detail = first_line(message);
+    let lower = detail.to_ascii_lowercase();
+    let (reason, fix) = if lower.contains("exceeded quota") {
+        ("QuotaExceeded", "; wait for others to end, or raise the namespace's ResourceQuota")
+    } else if lower.contains("violates podsecurity") {
+        ("PodSecurityDenied", "; make the template conform, or relax the namespace's Pod Security level")
+    } else if lower.contains("serviceaccount") || lower.contains("service account") {
+        ("ServiceAccountMissing", "; create it, or correct serviceAccountName")
+    } else if lower.contains("namespace") && lower.contains("terminated") {
+        ("NamespaceTerminating", "")
+    } else {
+        ("Refused", "")
+    };
+    (reason.to_owned(), format!("the API server refuses it: {detail}{fix}"))
+}

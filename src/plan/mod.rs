@@ -1,0 +1,156 @@
+//! Plans: what to do about what was seen, as a value. One planner for each kind; each is total and pure.
+//!
+//! The laws of a plan, each a property test over the model world in `testing::world`:
+//!
+//! - *Deterministic*: the same `Seen` and `now` give an equal plan.
+//! - *Convergent*: applied again and again at one time, plans come to one without changes.
+//! - *Prefix-safe*: stopped after any change and planned again, the same end is reached.
+//! - *At most once*: never two Jobs for one (run, attempt), nor two runs for one slot. Names are the locks.
+//! - *Stale-safe*: a plan made from an older view never moves the world backwards.
+//! - *Monotone*: a finished run never becomes unfinished, and its completion time is written once.
+//! - *Explained*: a run that neither runs nor is finished says what it waits on.
+//! - *Quiet*: planning from the status that a plan would write gives the same status and no changes.
+//! - *Awake*: there are changes, or a wake in the future, or something outside will change, or the end is reached.
+
+pub mod automation_run;
+pub mod automation_task;
+mod parameters;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde_json::Value;
+
+use crate::{api::AutomationRun, build::CronJobSpec, outcome::StopReason};
+
+/// What to do about one object: writes in order, the status to report, what to tell people, and when to look again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan<Status> {
+    /// Writes, in the order in which they must be made.
+    pub changes: Vec<Change>,
+    /// The status, as far as it follows from what was seen.
+    pub status: Status,
+    /// Events to publish once the status is written.
+    pub notices: Vec<Notice>,
+    /// When to look again although nothing has changed.
+    pub wake: Option<Timestamp>,
+}
+
+/// One write, in the namespace of the object that was planned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Creates a CronJob.
+    CreateCronJob(CronJobSpec),
+    /// Replaces a CronJob of ours that is not as we want it.
+    ReplaceCronJob {
+        /// As we want it.
+        wanted: CronJobSpec,
+        /// UID and resource version of the one that was seen: a newer one is not overwritten.
+        seen: (String, String),
+        /// Slots up to this time must not be started by the new schedule.
+        forget_slots_until: Option<Timestamp>,
+    },
+    /// Deletes a CronJob that is not wanted any more. Its Jobs are kept by their runs.
+    DeleteCronJob {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+    },
+    /// Creates the run that records a Job which Kubernetes started.
+    CreateRun(Box<AutomationRun>),
+    /// Makes the task the owner of a run that somebody created, so that it goes when the task goes.
+    OwnRun {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+        /// Resource version that was seen: owners that somebody else has added since are not overwritten.
+        resource_version: String,
+        /// All its owners, the task among them.
+        owners: Vec<OwnerReference>,
+    },
+    /// Marks an adopted Job with its run, and makes the run an owner: the Job survives its CronJob.
+    OwnJob {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+        /// The run.
+        owner: OwnerReference,
+    },
+    /// Creates the Job of an attempt. The name is the lock.
+    CreateJob {
+        /// Name.
+        name: String,
+        /// UID of the run that must own it, should it exist already.
+        run_uid: String,
+        /// The whole object.
+        object: Value,
+    },
+    /// Begins to stop a Job: writes the reason on it and, in the same patch, forbids further retries.
+    StopJob {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+        /// Why.
+        reason: StopReason,
+        /// The new `activeDeadlineSeconds`: far away, to leave the pod and its evidence to [`Change::EndPod`]; or 1,
+        /// which removes pods that have not begun.
+        deadline_seconds: i64,
+    },
+    /// Ends a pod by its own deadline, which keeps its exit code and log.
+    EndPod {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+    },
+    /// Deletes a Job that is recorded.
+    DeleteJob {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+    },
+    /// Deletes a finished run that `history` no longer keeps.
+    DeleteRun {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+    },
+}
+
+/// Something to tell people, as an Event on the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// Why, in one CamelCase word.
+    pub reason: String,
+    /// What was done, as a verb: `Run`, `Retry`, `Arm` …
+    pub action: &'static str,
+    /// In plain words.
+    pub message: String,
+}
+
+/// The API server's refusal of a change: not a failure to reach it, but its answer. It is evidence for the next plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Name of the object that was refused.
+    pub name: String,
+    /// What kind of refusal.
+    pub kind: RefusalKind,
+    /// The API server's words.
+    pub message: String,
+}
+
+/// Kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// An object of that name exists, and is not ours.
+    NameTaken,
+    /// Forbidden (quota, admission) or invalid.
+    Refused,
+}

@@ -1,0 +1,126 @@
+//! When a task is due: cron lines in a zone, their slots, and which clock can keep them.
+
+mod clock_choice;
+mod cron;
+
+pub use clock_choice::{NeedsOperatorClock, native};
+pub use cron::{CronError, CronLine};
+
+use jiff::{Span, Timestamp, tz::TimeZone};
+
+use crate::api;
+
+/// A schedule whose every part has been parsed.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// The cron lines, `H` resolved.
+    pub lines: Vec<CronLine>,
+    /// The zone they are meant in.
+    pub zone: TimeZone,
+    /// Name of the zone.
+    pub zone_name: String,
+}
+
+/// What is wrong with a schedule: the field and the fix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// A cron line.
+    #[error("schedule.cron[{index}] {line:?}: {error}")]
+    Cron {
+        /// Which one.
+        index: usize,
+        /// As written.
+        line: String,
+        /// What is wrong with it.
+        error: CronError,
+    },
+    /// The zone.
+    #[error("schedule.timeZone: {0:?} is not a time zone that this release knows; use an IANA name such as Europe/Berlin")]
+    TimeZone(String),
+}
+
+impl Schedule {
+    /// Parses the schedule of the task `namespace/name`, which is also what `H` is hashed from.
+    ///
+    /// # Errors
+    /// Tells the first line or the zone that does not parse.
+    pub fn parse(schedule: &api::Schedule, namespace: &str, name: &str) -> Result<Self, ScheduleError> {
+        let seed = format!("{namespace}/{name}");
+        let lines = schedule
+            .cron
+            .iter()
+            .enumerate()
+            .map(|(index, line)| CronLine::parse(line, &seed).map_err(|error| ScheduleError::Cron { index, line: line.clone(), error }))
+            .collect::<Result<_, _>>()?;
+        let zone_name = schedule.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
+        let zone = TimeZone::get(&zone_name).map_err(|_| ScheduleError::TimeZone(zone_name.clone()))?;
+        Ok(Self { lines, zone, zone_name })
+    }
+
+    /// Returns the first slot of any line after `after`.
+    #[must_use]
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        self.lines.iter().filter_map(|line| line.next(after, &self.zone)).min()
+    }
+
+    /// Returns a lower bound of the seconds between two slots, and never more than the true shortest gap that lies in the
+    /// two years after `now`. Days are taken as adjacent whether or not the lines run on them, so a weekly line counts as
+    /// a daily one; clock changes, which shorten a gap, are looked at one by one.
+    #[must_use]
+    pub fn shortest_gap_seconds(&self, now: Timestamp) -> i64 {
+        const DAY: i64 = 24 * 60;
+        let mut minutes: Vec<i64> = self.lines.iter().flat_map(CronLine::minutes_of_day).collect();
+        minutes.sort_unstable();
+        minutes.dedup();
+        let around_midnight = minutes.first().zip(minutes.last()).map(|(first, last)| first + DAY - last);
+        let ordinary = minutes.windows(2).map(|w| w[1] - w[0]).chain(around_midnight).min().unwrap_or(DAY) * 60;
+        self.zone
+            .following(now)
+            .take_while(|change| change.timestamp().as_second() < now.as_second() + 2 * 366 * 86_400)
+            .map(|change| self.shortest_gap_around(change.timestamp()))
+            .min()
+            .map_or(ordinary, |around| ordinary.min(around))
+    }
+
+    /// The shortest gap between slots within a day of a clock change, as if the lines ran on every day.
+    fn shortest_gap_around(&self, change: Timestamp) -> i64 {
+        let every_day: Vec<CronLine> = self.lines.iter().map(CronLine::on_every_day).collect();
+        let end = change + Span::new().hours(25);
+        let mut slot = change - Span::new().hours(25);
+        let mut shortest = i64::MAX;
+        let mut last: Option<Timestamp> = None;
+        while let Some(next) = every_day.iter().filter_map(|line| line.next(slot, &self.zone)).min() {
+            if next > end {
+                break;
+            }
+            if let Some(last) = last {
+                shortest = shortest.min(next.as_second() - last.as_second());
+            }
+            last = Some(next);
+            slot = next;
+        }
+        shortest
+    }
+
+    /// Returns two lines that share slots, where there are such.
+    #[must_use]
+    pub fn shared_slots(&self) -> Option<(usize, usize)> {
+        (0..self.lines.len())
+            .flat_map(|a| (a + 1..self.lines.len()).map(move |b| (a, b)))
+            .find(|&(a, b)| self.lines[a].may_coincide(&self.lines[b]))
+    }
+
+    /// The lines and the zone, to be read by people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let lines: Vec<&str> = self.lines.iter().map(CronLine::as_str).collect();
+        let lines = lines.join(" | ");
+        if self.zone_name == "UTC" { lines } else { format!("{lines} ({})", self.zone_name) }
+    }
+
+    /// A slot in the schedule's zone, to be read by people.
+    #[must_use]
+    pub fn describe_slot(&self, slot: Timestamp) -> String {
+        slot.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    }
+}
