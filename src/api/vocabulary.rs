@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{KubeSchema, core::Rule};
 use schemars::{JsonSchema, Schema, transform::transform_subschemas};
 use serde::{Deserialize, Serialize};
@@ -129,16 +130,16 @@ pub struct EnvVar {
 /// CPU and memory of the container, as in a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || !isQuantity(self.requests[k]) || !isQuantity(self.limits[k]) || quantity(self.requests[k]).compareTo(quantity(self.limits[k])) <= 0)").message("resources.requests must not exceed limits").field_path(".requests"))]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || !isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k])) || quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)").message("resources.requests must not exceed limits").field_path(".requests"))]
 pub struct Resources {
     /// What the container is sure to get, for example `{cpu: 100m, memory: 128Mi}`.
     #[schemars(schema_with = "quantities")]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub requests: BTreeMap<String, String>,
+    pub requests: BTreeMap<String, IntOrString>,
     /// What the container cannot exceed. Over the memory limit it is killed (`OOMKilled`).
     #[schemars(schema_with = "quantities")]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub limits: BTreeMap<String, String>,
+    pub limits: BTreeMap<String, IntOrString>,
 }
 
 fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -146,8 +147,8 @@ fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {
-            "type": "string", "maxLength": 32,
-            "x-kubernetes-validations": [{ "rule": "isQuantity(self)", "message": "must be a quantity such as 100m, '2' or 512Mi" }]
+            "x-kubernetes-int-or-string": true, "maxLength": 32,
+            "x-kubernetes-validations": [{ "rule": "isQuantity(string(self))", "message": "must be a quantity such as 100m, 2 or 512Mi" }]
         },
         "x-kubernetes-validations": [qualified_keys()]
     })

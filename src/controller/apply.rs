@@ -12,11 +12,14 @@ use k8s_openapi::api::{
 use kube::{
     Api, Resource, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
-    core::NamespaceResourceScope,
+    core::{NamespaceResourceScope, PartialObjectMeta},
 };
 use serde_json::{Value, json};
 
-use super::{Context, Error};
+use super::{
+    Context, Error,
+    expectations::{Kind, Wrote},
+};
 use crate::{
     api::{AutomationRun, label},
     build::CronJobSpec,
@@ -34,6 +37,8 @@ pub(super) struct Applied {
     pub(super) cron_jobs: Vec<CronJobSeen>,
     /// What was refused.
     pub(super) refusals: Vec<Refusal>,
+    /// What the writes left, for the caches to catch up with.
+    pub(super) wrote: Vec<Wrote>,
 }
 
 /// Awaits a write for as long as one may take.
@@ -128,11 +133,17 @@ impl Writer<'_> {
             Change::CreateRun(run) => self.create_run(run, applied).await,
             Change::OwnRun { name, uid, resource_version, owners } => {
                 let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
-                self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await
+                applied
+                    .wrote
+                    .extend(self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await?.and_then(|left| Wrote::of(Kind::Run, &left)));
+                Ok(())
             }
             Change::OwnJob { name, uid, owner } => {
                 let patch = json!({ "metadata": { "uid": uid, "labels": { label::RUN: owner.name }, "ownerReferences": [owner] } });
-                self.patch::<Job>(name, &Patch::Strategic(&patch)).await
+                applied
+                    .wrote
+                    .extend(self.patch::<Job>(name, &Patch::Strategic(&patch)).await?.and_then(|left| Wrote::of(Kind::Job, &left)));
+                Ok(())
             }
             Change::CreateJob { name, run_uid, object } => self.create_job(name, run_uid, object, applied).await,
             Change::StopJob { name, uid, reason, deadline_seconds } => {
@@ -140,11 +151,12 @@ impl Writer<'_> {
                     "metadata": { "uid": uid, "annotations": { label::STOPPED: reason.as_str() } },
                     "spec": { "backoffLimit": 0, "activeDeadlineSeconds": deadline_seconds },
                 });
-                self.patch::<Job>(name, &Patch::Merge(&patch)).await
+                applied.wrote.extend(self.patch::<Job>(name, &Patch::Merge(&patch)).await?.and_then(|left| Wrote::of(Kind::Job, &left)));
+                Ok(())
             }
             Change::EndPod { name, uid } => {
                 let patch = json!({ "metadata": { "uid": uid }, "spec": { "activeDeadlineSeconds": 1 } });
-                self.patch::<Pod>(name, &Patch::Merge(&patch)).await
+                self.patch::<Pod>(name, &Patch::Merge(&patch)).await.map(drop)
             }
         }
     }
@@ -157,6 +169,7 @@ impl Writer<'_> {
         let api = self.raw::<CronJob>();
         match self.send("create", "cronjobs", name, api.create(&params, &object)).await? {
             Ok(created) => {
+                applied.wrote.extend(Wrote::of(Kind::CronJob, &created));
                 applied.cron_jobs.extend(written(&created));
                 Ok(())
             }
@@ -184,6 +197,7 @@ impl Writer<'_> {
         let api = self.raw::<CronJob>();
         match self.send("update", "cronjobs", name, api.replace(name, &params, &object)).await? {
             Ok(replaced) => {
+                applied.wrote.extend(Wrote::of(Kind::CronJob, &replaced));
                 applied.cron_jobs.extend(written(&replaced));
                 Ok(())
             }
@@ -196,7 +210,10 @@ impl Writer<'_> {
         let what = format!("create run {name}");
         let api = self.api::<AutomationRun>();
         match self.send("create", "automationruns", &name, api.create(&PostParams::default(), run)).await? {
-            Ok(_) => Ok(()),
+            Ok(created) => {
+                applied.wrote.extend(Wrote::of(Kind::Run, &created));
+                Ok(())
+            }
             Err(error) if status_code(&error) == 409 => {
                 let there = self.api::<AutomationRun>().get(&name).await.map_err(Self::error(what))?;
                 if there.annotations().get(label::ADOPTED_UID) != run.annotations().get(label::ADOPTED_UID) {
@@ -213,7 +230,10 @@ impl Writer<'_> {
         let what = format!("create Job {name}");
         let api = self.raw::<Job>();
         match self.send("create", "jobs", name, api.create(&PostParams::default(), &object)).await? {
-            Ok(_) => Ok(()),
+            Ok(created) => {
+                applied.wrote.extend(Wrote::of(Kind::Job, &created));
+                Ok(())
+            }
             Err(error) if status_code(&error) == 409 => {
                 let there = self.api::<Job>().get_metadata(name).await.map_err(Self::error(what))?;
                 if !owned_by(&there, run_uid) {
@@ -238,15 +258,15 @@ impl Writer<'_> {
     }
 
     /// Patches an object that may have gone meanwhile, which the next plan will see.
-    async fn patch<K>(&self, name: &str, patch: &Patch<&Value>) -> Result<(), Error>
+    async fn patch<K>(&self, name: &str, patch: &Patch<&Value>) -> Result<Option<PartialObjectMeta<K>>, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
     {
         let kind = K::plural(&());
         let api = self.api::<K>();
         match self.send("patch", &kind, name, api.patch_metadata(name, &PatchParams::default(), patch)).await? {
-            Ok(_) => Ok(()),
-            Err(error) if status_code(&error) == 404 => Ok(()),
+            Ok(left) => Ok(Some(left)),
+            Err(error) if status_code(&error) == 404 => Ok(None),
             Err(error) => Err(Self::error(format!("patch {kind} {name}"))(error)),
         }
     }

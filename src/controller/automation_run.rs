@@ -1,15 +1,24 @@
 //! Reconciles runs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::{ResourceExt, runtime::controller::Action};
 
-use super::{Context, Error, again, apply, error::key, report};
+use super::{
+    Context, Error, again, apply,
+    error::key,
+    expectations::{Kind, Wrote},
+    report::{self, Report},
+};
 use crate::{api::AutomationRun, observe, plan};
 
 pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> BoxFuture<'static, Result<Action, Error>> {
     async move {
+        let key = key(&*run);
+        if !context.expectations.are_met(&key, &context.caches, context.clock.now()) {
+            return Ok(Action::requeue(Duration::from_millis(500)));
+        }
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_run(&context.client, &context.caches, run.clone(), now).await?;
         let mut plan = plan::automation_run::plan(&seen, now);
@@ -19,8 +28,12 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> BoxFu
             seen.refusals = applied.refusals;
             plan = plan::automation_run::plan(&seen, now);
         }
-        report::report(&context, &*run, run.status.as_ref(), &plan.status, &plan.notices).await?;
-        context.succeeded(&key(&*run));
+        let version = applied.wrote.iter().find(|wrote| wrote.kind == Kind::Run).map(|wrote| wrote.version);
+        let report = Report { before: run.status.as_ref(), after: &plan.status, notices: &plan.notices, version };
+        let left = report::report(&context, &*run, report).await?;
+        let wrote = applied.wrote.into_iter().chain(left.and_then(|left| Wrote::of(Kind::Run, &left)));
+        context.expectations.expect(&key, wrote.collect(), context.clock.now());
+        context.succeeded(&key);
         context.metrics.reconciled("AutomationRun");
         Ok(again(plan.wake, context.clock))
     }

@@ -1,15 +1,24 @@
 //! Reconciles tasks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::{ResourceExt, runtime::controller::Action};
 
-use super::{Context, Error, again, apply, error::key, report};
+use super::{
+    Context, Error, again, apply,
+    error::key,
+    expectations::{Kind, Wrote},
+    report::{self, Report},
+};
 use crate::{api::AutomationTask, observe, plan};
 
 pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> BoxFuture<'static, Result<Action, Error>> {
     async move {
+        let key = key(&*task);
+        if !context.expectations.are_met(&key, &context.caches, context.clock.now()) {
+            return Ok(Action::requeue(Duration::from_millis(500)));
+        }
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_task(&context.client, &context.caches, task.clone()).await?;
         let mut plan = plan::automation_task::plan(&seen, now);
@@ -20,8 +29,11 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Box
             seen.written = applied.cron_jobs;
             plan = plan::automation_task::plan(&seen, now);
         }
-        report::report(&context, &*task, task.status.as_ref(), &plan.status, &plan.notices).await?;
-        context.succeeded(&key(&*task));
+        let report = Report { before: task.status.as_ref(), after: &plan.status, notices: &plan.notices, version: None };
+        let left = report::report(&context, &*task, report).await?;
+        let wrote = applied.wrote.into_iter().chain(left.and_then(|left| Wrote::of(Kind::Task, &left)));
+        context.expectations.expect(&key, wrote.collect(), context.clock.now());
+        context.succeeded(&key);
         context.metrics.reconciled("AutomationTask");
         Ok(again(plan.wake, context.clock))
     }

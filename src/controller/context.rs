@@ -11,6 +11,7 @@ use kube::{
     runtime::events::{Recorder, Reporter},
 };
 
+use super::expectations::Expectations;
 use crate::{api::label, clock::Clock, metrics::Metrics, observe::Caches};
 
 /// Built once; shared by all reconcilers.
@@ -26,13 +27,14 @@ pub struct Context {
     pub(super) recorder: Recorder,
     /// How often in a row an object could not be reconciled.
     failures: Mutex<HashMap<String, u32>>,
+    pub(super) expectations: Expectations,
 }
 
 impl Context {
     pub(super) fn new(client: Client, caches: Arc<Caches>, clock: Clock, metrics: Metrics) -> Self {
         let reporter = Reporter { controller: label::NIGHTSHIFT.to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, caches, clock, metrics, recorder, failures: Mutex::default() }
+        Self { client, caches, clock, metrics, recorder, failures: Mutex::default(), expectations: Expectations::default() }
     }
 
     /// Waits until every kind has been listed.

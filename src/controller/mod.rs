@@ -5,6 +5,7 @@ mod automation_run;
 mod automation_task;
 mod context;
 mod error;
+mod expectations;
 mod report;
 
 pub use context::Context;

@@ -16,7 +16,8 @@ pub fn record(before: &[Attempt], jobs: &[JobSeen]) -> Vec<Attempt> {
     for job in jobs {
         // The entry without a pod stands for a Job whose pod was not there yet.
         attempts.retain(|a| !(a.job == job.name && a.pod.is_none() && a.class.is_none()));
-        for pod in &job.pods {
+        // A pod that has not begun is none yet: its steps to that point pass faster than it pays to write them down.
+        for pod in job.pods.iter().filter(|pod| pod.begun || !pod.is_live()) {
             let now = attempt(job, pod);
             match attempts.iter_mut().find(|a| a.job == job.name && a.pod.as_deref() == Some(&pod.name)) {
                 Some(known) if known.class.is_some() => {}
@@ -34,7 +35,7 @@ pub fn record(before: &[Attempt], jobs: &[JobSeen]) -> Vec<Attempt> {
                 attempts.insert(first, gone(&job.name, None));
             }
         }
-        if job.pods.is_empty() && job.end.is_none() && !attempts.iter().any(|a| a.job == job.name) {
+        if job.end.is_none() && !attempts.iter().any(|a| a.job == job.name) {
             attempts.push(Attempt { job: job.name.clone(), ..Attempt::default() });
         }
     }

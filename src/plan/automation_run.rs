@@ -14,7 +14,7 @@ use crate::{
         label,
     },
     build,
-    outcome::{self, ContainerSeen, JobSeen, StopReason, Trouble, reason},
+    outcome::{self, JobSeen, StopReason, Trouble, reason},
     retry,
     schedule::Schedule,
 };
@@ -69,7 +69,8 @@ struct Draft {
     waiting: Option<Waiting>,
     end: Option<End>,
     wake: Option<Timestamp>,
-    task_generation: Option<i64>,
+    /// Leave the status as it is: what follows at once is worth more than this moment.
+    hold: bool,
 }
 
 struct End {
@@ -175,7 +176,7 @@ fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     Draft {
         changes,
         waiting: Some(Waiting { reason: reason.to_owned(), message: message.to_owned(), until: Some(Time(until)) }),
-        task_generation: task.metadata.generation,
+        hold: true,
         ..Draft::default()
     }
 }
@@ -208,8 +209,11 @@ fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Tim
     let run_deadline = after(run_started, contract.run_seconds);
     let live: Vec<_> = job.pods.iter().filter(|pod| pod.is_live()).collect();
     let begun = live.iter().any(|pod| pod.begun);
-    if !begun {
-        let pending_since = live.last().map_or_else(|| job.pods.last().map_or(job.created, last_change), |pod| pod.created);
+    let between = live.is_empty() && !job.pods.is_empty();
+    if between && job.stopped.is_none() {
+        between_pods(seen, job, before, &mut draft);
+    } else if !begun {
+        let pending_since = live.last().map_or(job.created, |pod| pod.created);
         let pending_until = after(pending_since, contract.pending_seconds);
         let (reason, message) = steady(outcome::waiting(job, &seen.troubles), before.waiting_on.as_ref());
         draft.waiting = Some(Waiting { reason, message, until: Some(Time(pending_until.min(run_deadline))) });
@@ -259,15 +263,32 @@ fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Tim
     draft
 }
 
-fn stop(job: &JobSeen, reason: StopReason, deadline_seconds: i64) -> Change {
-    Change::StopJob { name: job.name.clone(), uid: job.uid.clone(), reason, deadline_seconds }
+/// All pods of the Job have ended and it has not: either the Job controller makes another, or it is about to say how it ended.
+fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft: &mut Draft) {
+    let attempts = outcome::record(&before.attempts, &seen.jobs);
+    let last = attempts.iter().rev().find(|a| a.job == job.name);
+    let failures = attempts.iter().filter(|a| a.job == job.name && a.class.is_some_and(|c| c != AttemptClass::Disrupted)).count();
+    let contract = terms(seen);
+    let limit = if contract.operator_makes_attempts() { 0 } else { contract.retry.limit.unwrap_or(0) };
+    let another = match last.and_then(|a| a.class) {
+        Some(AttemptClass::Disrupted) => true,
+        Some(AttemptClass::Retryable | AttemptClass::TimedOut | AttemptClass::PodGone) => {
+            i64::try_from(failures).unwrap_or(0) <= i64::from(limit)
+        }
+        _ => false,
+    };
+    if !another {
+        draft.hold = true;
+        return;
+    }
+    let failure = last.and_then(|a| a.message.as_deref()).unwrap_or("it ended");
+    let message =
+        outcome::cut(&format!("attempt {} ended ({failure}); Kubernetes' Job controller tries again by itself", attempts.len()), 2048);
+    draft.waiting = Some(Waiting { reason: "Backoff".to_owned(), message, until: None });
 }
 
-fn last_change(pod: &outcome::PodSeen) -> Timestamp {
-    match &pod.main {
-        Some(ContainerSeen::Terminated { finished: Some(finished), .. }) => *finished,
-        _ => pod.created,
-    }
+fn stop(job: &JobSeen, reason: StopReason, deadline_seconds: i64) -> Change {
+    Change::StopJob { name: job.name.clone(), uid: job.uid.clone(), reason, deadline_seconds }
 }
 
 /// Keeps what was told first for the same reason: the kubelet words one trouble in several ways, in turn.
@@ -369,7 +390,7 @@ fn try_again(
     changes.push(Change::CreateJob { name, run_uid: seen.run.metadata.uid.clone().unwrap_or_default(), object });
     let (reason, message) = outcome::starting();
     let waiting = Waiting { reason: reason.to_owned(), message: message.to_owned(), until: Some(Time(deadline)) };
-    Draft { changes, waiting: Some(waiting), ..Draft::default() }
+    Draft { changes, waiting: Some(waiting), hold: true, ..Draft::default() }
 }
 
 /// The last attempt of a Job that says how it went: not one that the cluster took away.
@@ -416,6 +437,9 @@ fn replaced_by(seen: &Seen, now: Timestamp) -> Option<Timestamp> {
 
 impl Draft {
     fn into_plan(self, seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Plan<AutomationRunStatus> {
+        if self.hold && self.end.is_none() && (before.phase.is_some() || !self.changes.is_empty()) {
+            return Plan { changes: self.changes, status: before.clone(), notices: Vec::new(), wake: self.wake };
+        }
         let generation = seen.run.metadata.generation;
         let merged = outcome::record(&before.attempts, &seen.jobs);
         let forgotten = before.attempt_count.unwrap_or(0) - i32::try_from(before.attempts.len()).unwrap_or(0);
@@ -467,7 +491,7 @@ impl Draft {
             attempts,
             attempt_count: Some(count),
             outputs: if finished { last_job.and_then(|job| outcome::outputs(job).0) } else { None },
-            task_generation: before.task_generation.or(task_generation).or(self.task_generation),
+            task_generation: before.task_generation.or(task_generation),
             start_time: start,
             completion_time: completion.map(Time),
             duration,
@@ -511,7 +535,10 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
         }
     }
     if after.phase == Some(Phase::Running) && before.phase != Some(Phase::Running) {
-        tell(false, "Started", "Run", "the container runs".to_owned());
+        let last = after.attempts.last();
+        let place =
+            last.map_or(String::new(), |a| format!(" in pod {} on {}", a.pod.as_deref().unwrap_or("?"), a.node.as_deref().unwrap_or("?")));
+        tell(false, "Started", "Run", format!("attempt {} runs{place}", after.attempt_count.unwrap_or(1)));
     }
     notices
 }
