@@ -164,7 +164,7 @@ impl Writer<'_> {
     async fn create_cron_job(&self, wanted: &CronJobSpec, applied: &mut Applied) -> Result<(), Error> {
         let name = &wanted.name;
         let what = || format!("create CronJob {name}");
-        let object = self.object(&wanted.object, name)?;
+        let object = Self::object(&wanted.object, name)?;
         let params = PostParams { field_manager: Some(label::NIGHTSHIFT.to_owned()), ..PostParams::default() };
         let api = self.raw::<CronJob>();
         match self.send("create", "cronjobs", name, api.create(&params, &object)).await? {
@@ -190,7 +190,7 @@ impl Writer<'_> {
 
     async fn replace_cron_job(&self, wanted: &CronJobSpec, uid: &str, version: &str, applied: &mut Applied) -> Result<(), Error> {
         let name = &wanted.name;
-        let mut object = self.object(&wanted.object, name)?;
+        let mut object = Self::object(&wanted.object, name)?;
         object.metadata.uid = Some(uid.to_owned());
         object.metadata.resource_version = Some(version.to_owned());
         let params = PostParams { field_manager: Some(label::NIGHTSHIFT.to_owned()), ..PostParams::default() };
@@ -226,7 +226,7 @@ impl Writer<'_> {
     }
 
     async fn create_job(&self, name: &str, run_uid: &str, object: &Value, applied: &mut Applied) -> Result<(), Error> {
-        let object = self.object(object, name)?;
+        let object = Self::object(object, name)?;
         let what = format!("create Job {name}");
         let api = self.raw::<Job>();
         match self.send("create", "jobs", name, api.create(&PostParams::default(), &object)).await? {
@@ -245,7 +245,7 @@ impl Writer<'_> {
         }
     }
 
-    fn object(&self, value: &Value, name: &str) -> Result<DynamicObject, Error> {
+    fn object(value: &Value, name: &str) -> Result<DynamicObject, Error> {
         serde_json::from_value(value.clone())
             .map_err(|error| Error::Apply { what: format!("build {name}"), source: Box::new(kube::Error::SerdeError(error)) })
     }

@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    Context, Error, again, apply,
+    Context, Reconciled, again, apply,
     error::key,
     expectations::{Kind, Wrote},
     report::{self, Report},
 };
 use crate::{api::AutomationTask, observe, plan};
 
-pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> BoxFuture<'static, Result<Action, Error>> {
+pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Reconciled {
     async move {
         let key = key(&*task);
         if !context.expectations.are_met(&key, &context.caches, context.clock.now()) {

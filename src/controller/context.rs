@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use kube::{
@@ -35,17 +34,6 @@ impl Context {
         let reporter = Reporter { controller: label::NIGHTSHIFT.to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
         Self { client, caches, clock, metrics, recorder, failures: Mutex::default(), expectations: Expectations::default() }
-    }
-
-    /// Waits until every kind has been listed.
-    pub async fn synced(&self) {
-        let mut told = false;
-        while !self.caches.unsynced().is_empty() {
-            if !std::mem::replace(&mut told, true) {
-                tracing::info!(kinds = ?self.caches.unsynced(), "reading what there is");
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     pub(super) fn failed(&self, key: &str) -> u32 {

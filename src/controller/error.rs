@@ -33,6 +33,9 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// A bug of ours. The panic's own words are in the log.
+    #[error("a bug in Nightshift stopped the work on this object")]
+    Panicked,
 }
 
 impl Error {
@@ -44,15 +47,13 @@ impl Error {
             Error::Apply { .. } => "apply",
             Error::Report(_) => "report",
             Error::Timeout { .. } => "timeout",
+            Error::Panicked => "panic",
         }
     }
 
     /// Whether somebody else was faster: our view was old, and the newer one is on its way.
     fn is_conflict(&self) -> bool {
-        let source = match self {
-            Error::Apply { source, .. } | Error::Report(source) => source,
-            _ => return false,
-        };
+        let (Error::Apply { source, .. } | Error::Report(source)) = self else { return false };
         matches!(&**source, kube::Error::Api(status) if status.code == 409)
     }
 }

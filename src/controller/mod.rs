@@ -11,9 +11,9 @@ mod report;
 pub use context::Context;
 pub use error::Error;
 
-use std::{fmt::Debug, hash::Hash, sync::Arc, time::Duration};
+use std::{fmt::Debug, hash::Hash, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, TryFuture};
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
 use kube::{
     Client, Resource,
@@ -30,6 +30,9 @@ use crate::{
     observe::{self, Touched},
 };
 
+/// What a reconciler returns: when to look again.
+type Reconciled = BoxFuture<'static, Result<Action, Error>>;
+
 /// How many objects of a kind are looked at at once. Reconciling is mostly waiting for the API server.
 const CONCURRENCY: u16 = 16;
 
@@ -37,7 +40,7 @@ const CONCURRENCY: u16 = 16;
 pub struct Operator {
     /// What the reconcilers share.
     pub context: Arc<Context>,
-    run: futures::future::BoxFuture<'static, ()>,
+    run: BoxFuture<'static, ()>,
 }
 
 impl Operator {
@@ -80,20 +83,19 @@ impl Operator {
 
 /// Reconciles what the queue names, never one object twice at a time, once all caches have been listed: a decision from
 /// half a view would be a wrong one.
-async fn drive<K, Reconcile>(
+async fn drive<K>(
     store: Store<K>,
     queue: mpsc::UnboundedReceiver<ObjectRef<K>>,
     context: Arc<Context>,
-    reconcile: impl FnMut(Arc<K>, Arc<Context>) -> Reconcile,
+    reconcile: fn(Arc<K>, Arc<Context>) -> Reconciled,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Debug + Unpin,
-    Reconcile: TryFuture<Ok = Action, Error = Error> + Unpin + Send,
 {
-    context.synced().await;
+    context.caches.synced().await;
     let queue = unfold(queue).map(Ok::<_, std::convert::Infallible>);
     let config = Config::default().concurrency(CONCURRENCY);
-    let reconciled = applier(reconcile, error::policy, context, store, queue, config);
+    let reconciled = applier(move |object, context| isolated(reconcile(object, context)), error::policy, context, store, queue, config);
     reconciled
         .for_each(|result| {
             // An object that went between being queued and being looked at is no news.
@@ -105,6 +107,12 @@ async fn drive<K, Reconcile>(
         .await;
 }
 
+/// A panic over one object must not end the work on all others: it is that object's error.
+fn isolated(reconcile: Reconciled) -> Reconciled {
+    let caught = AssertUnwindSafe(reconcile).catch_unwind();
+    caught.map(|ended| ended.unwrap_or(Err(Error::Panicked))).boxed()
+}
+
 fn unfold<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
     futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })
 }
@@ -114,4 +122,16 @@ fn again(wake: Option<Timestamp>, clock: Clock) -> Action {
     let Some(wake) = wake else { return Action::await_change() };
     let wait = wake.duration_since(clock.now());
     Action::requeue(Duration::try_from(wait).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_over_one_object_is_that_objects_error() {
+        #[expect(clippy::panic, reason = "the panic is what is tested")]
+        let ended = isolated(async { panic!("a bug") }.boxed()).await;
+        assert!(matches!(ended, Err(Error::Panicked)));
+    }
 }

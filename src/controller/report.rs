@@ -34,10 +34,10 @@ pub(super) struct Report<'a, S> {
 pub(super) async fn report<K, S>(context: &Context, object: &K, report: Report<'_, S>) -> Result<Option<K>, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-    S: Serialize + PartialEq,
+    S: Serialize + PartialEq + Default,
 {
     let Report { before, after, notices, version } = report;
-    if before == Some(after) {
+    if before.map_or_else(|| *after == S::default(), |before| before == after) {
         return Ok(None);
     }
     let namespace = object.namespace().unwrap_or_default();

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Caches, Error, caches::key, reading};
 use crate::{
-    api::{AutomationRun, AutomationRunStatus, label},
+    api::{AutomationRun, AutomationRunStatus, Contract, label},
     ledger,
     outcome::{JobEnd, JobSeen},
     plan::automation_run::Seen,
@@ -60,7 +60,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
         seen.troubles = super::events::troubles(client, &namespace, last).await?;
     }
     let may_retry = matches!(last.end, Some(JobEnd::Failed { .. }));
-    let first = seen.jobs.first().filter(|first| may_retry && first.contract.as_ref().is_some_and(|c| c.operator_makes_attempts()));
+    let first = seen.jobs.first().filter(|first| may_retry && first.contract.as_ref().is_some_and(Contract::operator_makes_attempts));
     if let Some(first) = first {
         seen.first_job = raw_job(client, &namespace, &first.name).await?;
     }
@@ -76,11 +76,13 @@ fn expected_jobs(run: &AutomationRun) -> Vec<String> {
     names
 }
 
-/// Whether a Job is the run's: made for it, or the one that it records. A name alone proves nothing.
+/// Whether a Job is the run's: made for it, or the one that it records and no other run has taken. A name alone proves nothing.
 fn belongs(job: &Job, run: &AutomationRun) -> bool {
     let uid = run.uid();
     let owned = job.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
-    let recorded = run.annotations().get(label::ADOPTED_UID).is_some_and(|recorded| Some(recorded) == job.uid().as_ref());
+    let marked = job.labels().get(label::RUN);
+    let free = marked.is_none() || marked == run.metadata.name.as_ref();
+    let recorded = free && run.annotations().get(label::ADOPTED_UID).is_some_and(|recorded| Some(recorded) == job.uid().as_ref());
     let of_task = job.labels().get(label::TASK) == Some(&run.spec.task_ref.name);
     of_task && (owned || recorded)
 }

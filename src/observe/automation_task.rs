@@ -34,12 +34,15 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
             }
         }
     }
+    let unadopted = jobs.iter().filter(|job| job.run.is_none());
+    let names_taken = unadopted.filter(|job| caches.runs.get(&namespace, &job.name).is_some()).map(|job| job.name.clone()).collect();
     Ok(Seen {
         cron_jobs: caches.cron_jobs.group(&of_task).iter().map(|cron_job| self::cron_job(cron_job)).collect(),
         task,
         jobs,
         runs,
         runs_gone,
+        names_taken,
         written: Vec::new(),
         refusals: Vec::new(),
     })

@@ -81,6 +81,16 @@ impl Caches {
         kinds.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
     }
 
+    /// Waits until every kind has been listed.
+    pub async fn synced(&self) {
+        // A store that will never be ready belongs to an operator that is being dropped.
+        let _ = self.tasks.store().wait_until_ready().await;
+        let _ = self.runs.store().wait_until_ready().await;
+        let _ = self.cron_jobs.store().wait_until_ready().await;
+        let _ = self.jobs.store().wait_until_ready().await;
+        let _ = self.pods.store().wait_until_ready().await;
+    }
+
     fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
         let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
         // Runs that wait for their task to exist, or to be corrected.

@@ -96,7 +96,7 @@ fn run_timeout(contract: &Contract, waited_on: Option<(&str, &str)>) -> String {
     format!("did not end within timeouts.runSeconds ({} s){waited}", contract.run_seconds)
 }
 
-/// The code in the Job controller's "… failed with exit code 3 matching FailJob rule at index 1".
+/// The code in the Job controller's "… failed with exit code 3 matching `FailJob` rule at index 1".
 fn exit_code_in(message: &str) -> Option<i32> {
     let digits = message.split_once("exit code ")?.1;
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());

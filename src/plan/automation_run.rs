@@ -115,6 +115,12 @@ fn terms(seen: &Seen) -> Contract {
     seen.jobs.first().and_then(|job| job.contract.clone()).unwrap_or_default()
 }
 
+/// When the run's time began to count. On record, since its first Job may have been deleted by now.
+fn run_started(seen: &Seen, before: &AutomationRunStatus, job: &JobSeen) -> Timestamp {
+    let first = seen.jobs.first().unwrap_or(job);
+    before.start_time.as_ref().map_or(first.created, |recorded| recorded.0)
+}
+
 fn cancelled(seen: &Seen) -> bool {
     seen.run.spec.cancel == Some(true)
 }
@@ -205,7 +211,7 @@ fn wait_or_fail(reason: &str, message: String, until: Timestamp, now: Timestamp)
 fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     let contract = terms(seen);
     let mut draft = Draft { changes: own(seen, job), ..Draft::default() };
-    let run_started = seen.jobs.first().map_or(job.created, |first| first.created);
+    let run_started = run_started(seen, before, job);
     let run_deadline = after(run_started, contract.run_seconds);
     let live: Vec<_> = job.pods.iter().filter(|pod| pod.is_live()).collect();
     let begun = live.iter().any(|pod| pod.begun);
@@ -321,7 +327,7 @@ fn after_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Time
     let waited = told_wait(seen, job, before);
     let waited = waited.as_ref().map(|(reason, message)| (reason.as_str(), message.as_str()));
     let Some(conclusion) = outcome::conclude(job, last, waited, &contract) else { return Draft::default() };
-    let run_started = seen.jobs.first().map_or(job.created, |first| first.created);
+    let run_started = run_started(seen, before, job);
     let run_deadline = after(run_started, contract.run_seconds);
     let uid = seen.run.metadata.uid.clone().unwrap_or_default();
     let mut changes = own(seen, job);

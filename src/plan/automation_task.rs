@@ -31,6 +31,8 @@ pub struct Seen {
     pub runs: Vec<Arc<AutomationRun>>,
     /// Names of runs that Jobs are marked with and that the API server has just said do not exist.
     pub runs_gone: Vec<String>,
+    /// Names that runs for Jobs would have and that runs, maybe of other tasks, have already.
+    pub names_taken: Vec<String>,
     /// CronJobs as the API server returned them from this pass's writes.
     pub written: Vec<CronJobSeen>,
     /// What the API server refused in this pass.
@@ -77,7 +79,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
         Err(_) => Vec::new(),
     };
     changes.extend(adopt(seen));
-    let (pruned, prune_wake) = prune(seen, now);
+    let (pruned, prune_wake) = prune(seen, &before, now);
     changes.extend(pruned);
     let status = status(seen, &before, &accepted, now);
     let slot_wake = accepted.as_ref().ok().and_then(|a| a.next(now)).and_then(|slot| slot.checked_add(AFTER_SLOT).ok());
@@ -177,18 +179,18 @@ fn adopt(seen: &Seen) -> Vec<Change> {
         if seen.runs.iter().any(|run| annotation(run).as_ref() == Some(&job.uid)) {
             continue;
         }
-        let taken = |name: &str| {
-            seen.runs.iter().any(|run| run.metadata.name.as_deref() == Some(name))
-                || seen.refusals.iter().any(|r| r.kind == RefusalKind::NameTaken && r.name == name)
+        let name = if job.slot.is_some() && !seen.names_taken.contains(&job.name) {
+            job.name.clone()
+        } else {
+            build::manual_run_name(&job.name, &job.uid)
         };
-        let name = if job.slot.is_some() && !taken(&job.name) { job.name.clone() } else { build::manual_run_name(&job.name, &job.uid) };
         changes.push(Change::CreateRun(Box::new(build::adopted_run(&seen.task, job, name))));
     }
     changes
 }
 
 /// Deletes what is recorded and no longer kept: always the Job before its run, since a Job without a run is adopted.
-fn prune(seen: &Seen, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
+fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
     let history = seen.task.spec.history.clone().unwrap_or_default();
     let mut changes = Vec::new();
     let mut wake: Option<Timestamp> = None;
@@ -197,7 +199,10 @@ fn prune(seen: &Seen, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
         let name = run.metadata.name.clone();
         seen.jobs.iter().filter(move |job| job.run == name && !job.deleting)
     };
-    let expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
+    // Only what the task's own status has taken up: a crash in between would lose it.
+    let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
+    let mut expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
+    expired.retain(|run| ledger::order(run).0 <= recorded);
     for run in &expired {
         changes.extend(jobs_of(run).map(delete_job));
         changes.push(Change::DeleteRun {
@@ -268,6 +273,7 @@ fn last_run(run: &AutomationRun) -> LastRun {
         name: run.metadata.name.clone().unwrap_or_default(),
         outcome: status.outcome.unwrap_or(Outcome::Unknown),
         reason: status.reason,
+        message: status.message.map(|message| outcome::cut(&message, 1024)),
         start_time: status.start_time,
         completion_time: status.completion_time,
     }
@@ -341,7 +347,12 @@ fn conditions<'a>(
                 Some(result) => Status::from(result == RunResult::Good),
                 None => Status::Unknown,
             };
-            set(condition::LAST_RUN_SUCCEEDED, status, reason, format!("run {} ended {:?}", last.name, last.outcome))
+            set(
+                condition::LAST_RUN_SUCCEEDED,
+                status,
+                reason,
+                format!("run {} ended {:?}: {}", last.name, last.outcome, last.message.as_deref().unwrap_or_default()),
+            )
         }
     });
     conditions
