@@ -19,7 +19,8 @@ install_operator() {
   # The tag stays the same when the content changes; the annotation is what makes the Deployment roll.
   INSTALL=(helm upgrade --install nightshift "$ROOT/charts/nightshift" --namespace "$NAMESPACE" --create-namespace
     --set "image.repository=${image%:*}" --set "image.tag=${image##*:}" --set image.pullPolicy=IfNotPresent
-    --set-string "podAnnotations.nightshift\.dev/image-digest=$OPERATOR_HASH" --wait --timeout 120s)
+    --set-string "podAnnotations.nightshift\.dev/image-digest=$OPERATOR_HASH"
+    --take-ownership --wait --timeout 120s)
   step "installing the operator by its Helm chart" install_or_explain
 }
 

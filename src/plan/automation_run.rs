@@ -41,6 +41,8 @@ pub struct Seen {
 const LEAD: SignedDuration = SignedDuration::from_secs(2);
 /// How far behind it moves Kubernetes' own deadline while it stops the run itself. It still bounds a stop that hangs.
 const STOP_MARGIN_SECONDS: i64 = 60;
+/// What a run waits on whose task does not exist.
+const TASK_NOT_FOUND: &str = "TaskNotFound";
 /// How long a run may wait for a task that does not exist: as long as for a pod, where a task says nothing else.
 const NO_TASK_SECONDS: i64 = 900;
 
@@ -134,7 +136,7 @@ fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     let Some(task) = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none()) else {
         let until = after(created(&seen.run, now), NO_TASK_SECONDS);
         let message = format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name");
-        return wait_or_fail("TaskNotFound", message, until, now);
+        return wait_or_fail(TASK_NOT_FOUND, message, until, now);
     };
     if let Err(problem) = build::check_template(task) {
         return Draft::end(Outcome::Failed, "TaskInvalid", format!("task {name}: {problem}"));
@@ -150,9 +152,9 @@ fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     if let Some(refused) = seen.refusals.iter().find(|r| r.name == job) {
         return refused_job(refused, until, now);
     }
-    // What was refused until the time ran out is not tried once more.
+    // What was refused until the time ran out is not tried once more. A task that has come at last is worth a try.
     if now >= until
-        && let Some(waiting) = &before.waiting_on
+        && let Some(waiting) = before.waiting_on.as_ref().filter(|waiting| waiting.reason != TASK_NOT_FOUND)
     {
         let message = format!("could not start within timeouts.pendingSeconds ({} s): {}", contract.pending_seconds, waiting.message);
         return Draft::end(Outcome::TimedOut, &waiting.reason, message);
