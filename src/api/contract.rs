@@ -105,3 +105,71 @@ impl Retry {
         self.limit.unwrap_or(0) > 0 && (self.backoff.is_some() || self.on_timeout == Some(false))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(mut spec: Value) -> Contract {
+        spec["owner"] = json!({ "team": "data" });
+        Contract::of(&serde_json::from_value(spec).unwrap(), 7)
+    }
+
+    #[test]
+    fn a_task_that_says_nothing_has_finite_terms() {
+        let terms = of(json!({ "image": "i" }));
+        assert_eq!((terms.attempt_seconds, terms.pending_seconds, terms.grace_seconds), (3600, 900, 30));
+        assert_eq!(terms.run_seconds, 900 + 3600 + 30);
+        assert_eq!((terms.retry.clone(), terms.generation, terms.operator_makes_attempts()), (Retry::default(), 7, false));
+        assert_eq!(terms.concurrency_policy, ConcurrencyPolicy::Forbid);
+        assert_eq!(Contract::default(), Contract { generation: 0, ..terms });
+    }
+
+    #[test]
+    fn run_seconds_is_the_wait_to_start_and_every_attempt_with_its_grace_and_all_back_offs() {
+        let grace = json!({ "spec": { "containers": [{ "name": "main" }], "terminationGracePeriodSeconds": 10 } });
+        for (spec, seconds) in [
+            (json!({ "timeouts": { "attemptSeconds": 60 } }), 900 + 90),
+            (json!({ "timeouts": { "attemptSeconds": 60, "pendingSeconds": 5 }, "template": grace }), 5 + 70),
+            // The Job controller's own waits: 10 + 20 + 40, and no more than 6 minutes each.
+            (json!({ "timeouts": { "attemptSeconds": 60 }, "retry": { "limit": 3 } }), 900 + 4 * 90 + 70),
+            (
+                json!({ "timeouts": { "attemptSeconds": 60 }, "retry": { "limit": 8 } }),
+                900 + 9 * 90 + 10 + 20 + 40 + 80 + 160 + 320 + 360 + 360,
+            ),
+            (
+                json!({ "timeouts": { "attemptSeconds": 60 }, "retry": { "limit": 2, "backoff": { "initialSeconds": 100, "jitterPercent": 50 } } }),
+                900 + 3 * 90 + 450,
+            ),
+            (json!({ "timeouts": { "attemptSeconds": 60, "runSeconds": 61 }, "retry": { "limit": 9 } }), 61),
+        ] {
+            assert_eq!(of(spec.clone()).run_seconds, seconds, "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_operator_makes_the_attempts_where_kubernetes_cannot_keep_the_terms() {
+        for (retry, operator) in [
+            (json!({ "limit": 3 }), false),
+            (json!({ "limit": 3, "onTimeout": true }), false),
+            (json!({ "limit": 3, "onTimeout": false }), true),
+            (json!({ "limit": 1, "backoff": { "initialSeconds": 1 } }), true),
+            (json!({ "onTimeout": false }), false),
+            (json!({ "limit": 0, "backoff": { "initialSeconds": 1 } }), false),
+        ] {
+            assert_eq!(of(json!({ "retry": retry })).operator_makes_attempts(), operator, "{retry}");
+        }
+    }
+
+    #[test]
+    fn terms_survive_the_trip_through_an_annotation() {
+        let terms = of(json!({
+            "exitCodes": { "noData": [2], "fatal": [3], "otherwise": "Fatal" },
+            "retry": { "limit": 2, "backoff": { "initialSeconds": 60, "factorPercent": 150, "maxSeconds": 600, "jitterPercent": 5 }, "onTimeout": false },
+            "schedule": { "cron": ["@daily"], "concurrencyPolicy": "Replace" },
+        }));
+        assert_eq!(serde_json::from_str::<Contract>(&serde_json::to_string(&terms).unwrap()).unwrap(), terms);
+    }
+}

@@ -26,6 +26,14 @@ pub const DESIRED: &str = "nightshift.dev/desired";
 pub const ADOPTED_JOB: &str = "nightshift.dev/adopted-job";
 /// Annotation on an adopted run: that Job's UID.
 pub const ADOPTED_UID: &str = "nightshift.dev/adopted-uid";
+/// Annotation on a Job, for people who look at it: `owner.contact`.
+pub const CONTACT: &str = "nightshift.dev/contact";
+/// Annotation on a Job, for people who look at it: `owner.onCall`.
+pub const ON_CALL: &str = "nightshift.dev/on-call";
+/// Annotation on a Job, for people who look at it: `owner.runbook`.
+pub const RUNBOOK: &str = "nightshift.dev/runbook";
+/// What all our own labels and annotations begin with.
+pub const PREFIX: &str = "nightshift.dev/";
 
 /// Set by the CronJob controller on each Job of a slot: the slot, RFC 3339 in the CronJob's zone.
 pub const CRONJOB_SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";

@@ -6,7 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::vocabulary::{matching, qualified_keys};
+use super::{
+    label::{MANAGED_BY, PREFIX},
+    vocabulary::{matching, qualified_keys},
+};
 
 /// A pod template of which we type only what rules must see; all else is kept as written.
 ///
@@ -52,8 +55,8 @@ impl JsonSchema for PodTemplate {
                 "type": "object", "maxProperties": 64, "description": what,
                 "additionalProperties": values,
                 "x-kubernetes-validations": [qualified_keys(), {
-                    "rule": "self.all(k, !k.startsWith('nightshift.dev/') && !k.startsWith('batch.kubernetes.io/') && k != 'app.kubernetes.io/managed-by')",
-                    "message": "template.metadata: keys under nightshift.dev/ and batch.kubernetes.io/ and app.kubernetes.io/managed-by are set by Nightshift and Kubernetes; remove them"
+                    "rule": format!("self.all(k, !k.startsWith('{PREFIX}') && !k.startsWith('batch.kubernetes.io/') && k != '{MANAGED_BY}')"),
+                    "message": format!("template.metadata: keys under {PREFIX} and batch.kubernetes.io/ and {MANAGED_BY} are set by Nightshift and Kubernetes; remove them")
                 }]
             })
         };

@@ -83,7 +83,7 @@ pub fn next_job(first: &Value, run: &AutomationRun, attempt: u32, seconds_left: 
     job_labels.insert(label::RUN.to_owned(), json!(run_name));
     job_labels.insert(label::ATTEMPT.to_owned(), json!(attempt.to_string()));
     let mut annotations = first.pointer("/metadata/annotations")?.as_object()?.clone();
-    annotations.retain(|key, _| key.starts_with("nightshift.dev/") && key != label::STOPPED);
+    annotations.retain(|key, _| key.starts_with(label::PREFIX) && key != label::STOPPED);
     let mut spec = first.pointer("/spec")?.clone();
     let fields = spec.as_object_mut()?;
     fields.remove("selector");

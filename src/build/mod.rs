@@ -8,6 +8,8 @@ mod job;
 mod name;
 mod pod;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use cron_job::{CronJobSpec, cron_job};
 pub use job::{first_job, next_job};
@@ -64,10 +66,10 @@ where
 fn job_annotations(task: &AutomationTask, contract: &crate::api::Contract) -> Value {
     let mut annotations = json!({ label::CONTRACT: serde_json::to_string(contract).unwrap_or_default() });
     let owner = &task.spec.owner;
-    let told = [("contact", &owner.contact), ("on-call", &owner.on_call), ("runbook", &owner.runbook)];
+    let told = [(label::CONTACT, &owner.contact), (label::ON_CALL, &owner.on_call), (label::RUNBOOK, &owner.runbook)];
     for (key, value) in told {
         if let Some(value) = value {
-            annotations[format!("nightshift.dev/{key}")] = json!(value);
+            annotations[key] = json!(value);
         }
     }
     annotations

@@ -200,7 +200,12 @@ fn volumes(pod: &mut Map<String, Value>, secrets: &[SecretInjection]) {
 
 fn restrict_container(container: &mut Map<String, Value>) {
     let context = object_in(container, "securityContext");
-    default_to(context, "allowPrivilegeEscalation", json!(false));
+    let added = context.get("capabilities").and_then(|c| c.get("add")).and_then(Value::as_array);
+    let admin = added.into_iter().flatten().filter_map(Value::as_str).any(|name| name.trim_start_matches("CAP_") == "SYS_ADMIN");
+    // Kubernetes refuses a container that asks for these and forbids escalation.
+    if !admin && context.get("privileged") != Some(&json!(true)) {
+        default_to(context, "allowPrivilegeEscalation", json!(false));
+    }
     default_to(context, "capabilities", json!({ "drop": ["ALL"] }));
 }
 

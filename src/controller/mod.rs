@@ -130,7 +130,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_over_one_object_is_that_objects_error() {
-        #[expect(clippy::panic, reason = "the panic is what is tested")]
         let ended = isolated(async { panic!("a bug") }.boxed()).await;
         assert!(matches!(ended, Err(Error::Panicked)));
     }

@@ -10,11 +10,15 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Caches, Error, caches::key, reading};
+use super::{
+    Caches, Error,
+    caches::{is_ended, key},
+    reading,
+};
 use crate::{
     api::{AutomationRun, AutomationRunStatus, Contract, label},
     ledger,
-    outcome::{JobEnd, JobSeen},
+    outcome::{JobEnd, JobSeen, PodPhase, PodSeen},
     plan::automation_run::Seen,
 };
 
@@ -87,23 +91,27 @@ fn belongs(job: &Job, run: &AutomationRun) -> bool {
     of_task && (owned || recorded)
 }
 
-/// Reads a Job with its pods: from the cache or, where the Job has ended and the cache cannot account for all its pods
+/// Reads a Job with its pods: from the cache and, where the Job has ended and the cache cannot account for all its pods
 /// (it may lag behind the Job's watch), from the server.
 async fn read_job(client: &Client, caches: &Caches, job: &Job) -> Result<JobSeen, Error> {
     let (namespace, name, uid) = (job.namespace().unwrap_or_default(), job.name_any(), job.uid().unwrap_or_default());
     let mut pods = caches.pods.group(&key("job", &namespace, &name));
     pods.retain(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid));
     let seen = JobSeen::read(job, &pods);
-    let ended_pods = i32::try_from(seen.pods.iter().filter(|pod| !pod.is_live() && pod.disruption.is_none()).count()).unwrap_or(i32::MAX);
+    // The Job controller counts a pod that it was told to ignore only where it has done its work.
+    let is_counted = |pod: &&PodSeen| !pod.is_live() && (pod.disruption.is_none() || pod.phase == PodPhase::Succeeded);
+    let ended_pods = i32::try_from(seen.pods.iter().filter(is_counted).count()).unwrap_or(i32::MAX);
     let accounted = ended_pods >= seen.counted && seen.pods.iter().all(|pod| !pod.is_live());
     if seen.end.is_none() || accounted {
         return Ok(seen);
     }
     let live: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let params = ListParams::default().labels(&format!("{}={name}", label::JOB_NAME));
-    let listed = live.list(&params).await.map_err(reading(format!("pods of Job {name}")))?;
-    let pods: Vec<Arc<Pod>> =
-        listed.items.into_iter().filter(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid)).map(Arc::new).collect();
+    let mut listed = live.list(&params).await.map_err(reading(format!("pods of Job {name}")))?.items;
+    listed.retain(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid));
+    // One that ended and is gone from the server is still known by its last view.
+    pods.retain(|pod| is_ended(pod) && listed.iter().all(|there| there.uid() != pod.uid()));
+    pods.extend(listed.into_iter().map(Arc::new));
     Ok(JobSeen::read(job, &pods))
 }
 

@@ -20,12 +20,12 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
     let namespace = task.namespace().unwrap_or_default();
     let of_task = key("task", &namespace, &task.name_any());
     let no_pods: [Arc<k8s_openapi::api::core::v1::Pod>; 0] = [];
-    let jobs: Vec<JobSeen> = caches.jobs.group(&of_task).iter().map(|job: &Arc<Job>| JobSeen::read(job, &no_pods)).collect();
-    let mut jobs: Vec<JobSeen> = jobs.into_iter().filter(|job| job.by_cron_job).collect();
+    let mut jobs: Vec<JobSeen> = caches.jobs.group(&of_task).iter().map(|job: &Arc<Job>| JobSeen::read(job, &no_pods)).collect();
     jobs.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     let runs = caches.runs.group(&of_task);
     let mut runs_gone = Vec::new();
-    for name in jobs.iter().filter_map(|job| job.run.as_ref()) {
+    // Jobs that the operator made go with their run by themselves.
+    for name in jobs.iter().filter(|job| job.by_cron_job).filter_map(|job| job.run.as_ref()) {
         if caches.runs.get(&namespace, name).is_none() {
             // A deletion follows from this, so the cache's word is not enough.
             let api: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
@@ -34,7 +34,7 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
             }
         }
     }
-    let unadopted = jobs.iter().filter(|job| job.run.is_none());
+    let unadopted = jobs.iter().filter(|job| job.by_cron_job && job.run.is_none());
     let names_taken = unadopted.filter(|job| caches.runs.get(&namespace, &job.name).is_some()).map(|job| job.name.clone()).collect();
     Ok(Seen {
         cron_jobs: caches.cron_jobs.group(&of_task).iter().map(|cron_job| self::cron_job(cron_job)).collect(),

@@ -186,3 +186,137 @@ fn leave<Key: Eq + Hash>(groups: &mut HashMap<String, HashSet<Key>>, group: &str
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{ResourceExt, api::ObjectMeta};
+
+    use super::*;
+
+    /// An object in a namespace, in the groups that its label names.
+    fn object(namespace: &str, name: &str, groups: &str, version: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                labels: Some(BTreeMap::from([("groups".to_owned(), groups.to_owned())])),
+                resource_version: Some(version.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    fn cache(watches: usize) -> Cache<ConfigMap> {
+        Cache::new(watches, |object| {
+            object
+                .labels()
+                .get("groups")
+                .into_iter()
+                .flat_map(|groups| groups.split('_'))
+                .filter(|g| !g.is_empty())
+                .map(str::to_owned)
+                .collect()
+        })
+    }
+
+    fn list(cache: &Cache<ConfigMap>, watch: usize, objects: &[ConfigMap]) -> Vec<String> {
+        assert!(cache.take(watch, Event::Init).is_empty());
+        for object in objects {
+            assert!(cache.take(watch, Event::InitApply(object.clone())).is_empty(), "a list counts once it is read to its end");
+        }
+        names(&cache.take(watch, Event::InitDone))
+    }
+
+    fn names(objects: &[Arc<ConfigMap>]) -> Vec<String> {
+        let mut names: Vec<String> = objects.iter().map(|object| object.name_any()).collect();
+        names.sort();
+        names
+    }
+
+    fn version(cache: &Cache<ConfigMap>, name: &str) -> Option<String> {
+        cache.get("a", name).and_then(|object| object.metadata.resource_version.clone())
+    }
+
+    #[test]
+    fn a_list_brings_new_objects_and_takes_away_those_that_vanished_while_the_watch_was_down() {
+        let cache = cache(1);
+        list(&cache, 0, &[object("a", "x", "g", "1"), object("a", "y", "g", "1")]);
+        assert_eq!(names(&cache.group("g")), ["x", "y"]);
+        let touched = list(&cache, 0, &[object("a", "y", "g", "2"), object("a", "z", "g", "1")]);
+        assert_eq!(touched, ["x", "y", "z"], "those that are gone are told too");
+        assert_eq!(names(&cache.group("g")), ["y", "z"]);
+        assert_eq!((version(&cache, "x"), version(&cache, "y").as_deref()), (None, Some("2")));
+        assert_eq!(list(&cache, 0, &[]), ["y", "z"]);
+        assert!(cache.group("g").is_empty());
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_changes_nothing() {
+        let cache = cache(1);
+        list(&cache, 0, &[object("a", "x", "g", "1")]);
+        cache.take(0, Event::Init);
+        cache.take(0, Event::InitApply(object("a", "half", "g", "1")));
+        assert_eq!(names(&cache.group("g")), ["x"]);
+        assert_eq!(list(&cache, 0, &[object("a", "y", "g", "1")]), ["x", "y"]);
+        assert_eq!(names(&cache.group("g")), ["y"], "nor does what it had read come back");
+    }
+
+    #[test]
+    fn groups_follow_the_objects_labels() {
+        let cache = cache(1);
+        list(&cache, 0, &[object("a", "x", "g_h", "1"), object("b", "x", "g", "1")]);
+        assert_eq!((cache.group("g").len(), cache.group("h").len()), (2, 1));
+        let touched = cache.take(0, Event::Apply(object("a", "x", "h_i", "2")));
+        assert_eq!(touched[0].metadata.resource_version.as_deref(), Some("2"));
+        assert_eq!((cache.group("g").len(), cache.group("h").len(), cache.group("i").len()), (1, 1, 1));
+        assert_eq!(cache.group("g")[0].metadata.namespace.as_deref(), Some("b"), "the same name elsewhere is another object");
+        cache.take(0, Event::Apply(object("a", "x", "", "3")));
+        assert!(cache.group("h").is_empty() && cache.group("i").is_empty() && cache.get("a", "x").is_some());
+    }
+
+    #[test]
+    fn a_deletion_is_told_with_the_last_view_and_leaves_every_group() {
+        let cache = cache(1);
+        list(&cache, 0, &[object("a", "x", "g", "1")]);
+        let touched = cache.take(0, Event::Delete(object("a", "x", "other", "2")));
+        assert_eq!(touched[0].labels().get("groups").map(String::as_str), Some("g"), "whoever knew it by that group is to hear of it");
+        assert!(cache.get("a", "x").is_none() && cache.group("g").is_empty() && cache.group("other").is_empty());
+        assert_eq!(names(&cache.take(0, Event::Delete(object("a", "never-seen", "g", "1")))), ["never-seen"]);
+    }
+
+    #[test]
+    fn a_list_of_one_watch_leaves_the_objects_of_the_others_alone() {
+        let cache = cache(2);
+        list(&cache, 0, &[object("a", "x", "g", "1")]);
+        list(&cache, 1, &[object("b", "y", "g", "1")]);
+        cache.take(1, Event::Apply(object("b", "z", "g", "1")));
+        assert_eq!(list(&cache, 0, &[]), ["x"]);
+        assert_eq!(names(&cache.group("g")), ["y", "z"]);
+        assert_eq!(list(&cache, 1, &[object("b", "z", "g", "1")]), ["y", "z"], "what came by the watch is gone by its list too");
+        assert_eq!(names(&cache.group("g")), ["z"]);
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_when_every_watch_has_listed_and_not_before() {
+        use futures::FutureExt;
+
+        let cache = cache(2);
+        let ready = |cache: &Cache<ConfigMap>| (cache.is_synced(), cache.store().wait_until_ready().now_or_never().is_some());
+        list(&cache, 0, &[object("a", "x", "g", "1")]);
+        list(&cache, 0, &[object("a", "x", "g", "1"), object("a", "w", "g", "1")]);
+        assert_eq!(ready(&cache), (false, false), "one watch listed twice is still one");
+        cache.take(1, Event::Init);
+        cache.take(1, Event::InitApply(object("b", "y", "g", "1")));
+        assert_eq!(ready(&cache), (false, false));
+        cache.take(1, Event::InitDone);
+        assert_eq!(ready(&cache), (true, true));
+        assert_eq!(names(&cache.store().state()), ["w", "x", "y"], "nothing is lost when it becomes ready");
+        assert_eq!(names(&cache.group("g")), ["w", "x", "y"]);
+        list(&cache, 0, &[]);
+        assert_eq!(ready(&cache), (true, true), "and it stays so");
+    }
+}

@@ -53,6 +53,11 @@ pub(super) fn key(of: &str, namespace: &str, name: &str) -> String {
     format!("{of}/{namespace}/{name}")
 }
 
+/// Whether all containers of the pod have ended.
+pub(super) fn is_ended(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed")
+}
+
 fn label_key<K: ResourceExt>(object: &K, of: &str, label: &str) -> Option<String> {
     object.labels().get(label).map(|name| key(of, &object.namespace().unwrap_or_default(), name))
 }
@@ -115,10 +120,44 @@ impl Caches {
         Some(Touched::Run(ObjectRef::new(run).within(&object.namespace()?)))
     }
 
+    /// A CronJob concerns the task that owns it, also where somebody took its label off, and the one that it is labelled
+    /// with, whose name it may take.
+    fn cron_job_touched(cron_job: &CronJob) -> Vec<Touched> {
+        let namespace = cron_job.namespace().unwrap_or_default();
+        let owners = cron_job.owner_references().iter().filter(|owner| owner.kind == "AutomationTask");
+        let owners = owners.map(|owner| Touched::Task(ObjectRef::new(&owner.name).within(&namespace)));
+        owners.chain(Self::labelled_task(cron_job)).collect()
+    }
+
     /// A Job that has a run concerns that run; one that has none concerns the task, which adopts it. The name of a run
     /// that is being adopted is the Job's own, mostly.
     fn job_touched(job: &Job) -> Vec<Touched> {
         Self::labelled_run(job).or_else(|| Self::labelled_task(job)).into_iter().collect()
+    }
+
+    /// A pod that has ended and then goes while its Job stands (evicted, deleted by somebody) stays as it was last seen:
+    /// it can be gone before anybody has looked at how it ended.
+    fn take_pod(&self, watch: usize, event: Event<Pod>) -> Vec<Arc<Pod>> {
+        match event {
+            Event::Delete(pod) if is_ended(&pod) && self.job_stands(&pod) => self.pods.take(watch, Event::Apply(pod)),
+            event => self.pods.take(watch, event),
+        }
+    }
+
+    fn job_stands(&self, pod: &Pod) -> bool {
+        let job = pod.labels().get(label::JOB_NAME).and_then(|job| self.jobs.get(&pod.namespace()?, job));
+        job.is_some_and(|job| job.metadata.deletion_timestamp.is_none())
+    }
+
+    /// With a Job go the last views of its pods.
+    fn take_job(&self, watch: usize, event: Event<Job>) -> Vec<Arc<Job>> {
+        if let Event::Delete(job) = &event {
+            let pods = self.pods.group(&key("job", &job.namespace().unwrap_or_default(), &job.name_any()));
+            for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some() && is_ended(pod)) {
+                self.pods.take(watch, Event::Delete((**pod).clone()));
+            }
+        }
+        self.jobs.take(watch, event)
     }
 
     fn pod_touched(&self, pod: &Pod) -> Vec<Touched> {
@@ -151,19 +190,19 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         let own = caches.clone();
         watches.push(
             plain(api(client, scope), ours.clone(), slim_cron_job)
-                .map(move |event| own.cron_jobs.take(index, event).iter().filter_map(|c| Caches::labelled_task(&**c)).collect())
+                .map(move |event| own.cron_jobs.take(index, event).iter().flat_map(|c| Caches::cron_job_touched(c)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
             plain(api(client, scope), ours.clone(), slim_job)
-                .map(move |event| own.jobs.take(index, event).iter().flat_map(|job| Caches::job_touched(job)).collect())
+                .map(move |event| own.take_job(index, event).iter().flat_map(|job| Caches::job_touched(job)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
             plain(api(client, scope), ours, slim_pod)
-                .map(move |event| own.pods.take(index, event).iter().flat_map(|pod| own.pod_touched(pod)).collect())
+                .map(move |event| own.take_pod(index, event).iter().flat_map(|pod| own.pod_touched(pod)).collect())
                 .boxed(),
         );
     }

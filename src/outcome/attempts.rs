@@ -1,38 +1,51 @@
 //! The attempts of a run: what is on record already, and what the pods say now.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::{ContainerSeen, JobSeen, PodPhase, PodSeen, classify, reason};
 use crate::api::{Attempt, AttemptClass};
 
+/// How many attempts a status keeps; older ones are only counted.
+const KEPT: usize = 20;
+
 /// Returns the attempts of a run, oldest first: those on record in `before`, brought up to date by the pods of `jobs`.
 ///
-/// An attempt whose end is on record never changes: the pod may since have gone. One whose pod went before its end was
-/// seen says `PodGone`, and so does each that the Job controller counted but whose pod nobody saw.
+/// An attempt whose end is on record with its exit code never changes: the pod may since have gone. One on record without
+/// a code gives way to a later view that has it. One whose pod went before its end was seen says `PodGone`, and so does
+/// each that the Job controller counted but whose pod nobody saw. What is older than a full record was on it once, and
+/// does not come back.
 #[must_use]
 pub fn record(before: &[Attempt], jobs: &[JobSeen]) -> Vec<Attempt> {
     let mut attempts: Vec<Attempt> = before.to_vec();
+    let full_since = before.iter().filter(|_| before.len() >= KEPT).find_map(|a| a.start_time.as_ref()).map(|time| time.0);
+    let forgotten = |created: Timestamp| full_since.is_some_and(|since| created < since);
     for job in jobs {
         // The entry without a pod stands for a Job whose pod was not there yet.
         attempts.retain(|a| !(a.job == job.name && a.pod.is_none() && a.class.is_none()));
+        let on_record = attempts.iter().filter(|a| a.job == job.name).count();
         // A pod that has not begun is none yet: its steps to that point pass faster than it pays to write them down.
         for pod in job.pods.iter().filter(|pod| pod.begun || !pod.is_live()) {
             let now = attempt(job, pod);
             match attempts.iter_mut().find(|a| a.job == job.name && a.pod.as_deref() == Some(&pod.name)) {
-                Some(known) if known.class.is_some() => {}
+                Some(known) if known.class.is_some() && (known.exit_code.is_some() || now.exit_code.is_none()) => {}
                 Some(known) => *known = now,
+                None if forgotten(pod.created) => {}
                 None => attempts.push(now),
             }
         }
         let counted = attempts.iter().filter(|a| a.job == job.name && a.class.is_some_and(|c| c != AttemptClass::Disrupted)).count();
         let expected = usize::try_from(job.counted).unwrap_or(0);
-        if job.end.is_some() && counted < expected {
+        if job.end.is_some() && counted < expected && !forgotten(job.created) {
             let unseen = attempts.iter().filter(|a| a.job == job.name && a.pod.is_some() && a.class.is_none()).count();
             // Those that we saw begin are marked below; only the rest is unseen altogether.
             for _ in 0..(expected - counted).saturating_sub(unseen) {
-                let first = attempts.iter().position(|a| a.job == job.name).unwrap_or(attempts.len());
-                attempts.insert(first, gone(&job.name, None));
+                // What is on record was seen in time, so it is older; the pods that are left are the latest.
+                let of_job = |n: &usize| attempts[*n].job == job.name;
+                let newer = (0..attempts.len()).filter(of_job).nth(on_record);
+                let place = newer.or_else(|| (0..attempts.len()).rfind(of_job).map(|n| n + 1)).unwrap_or(attempts.len());
+                attempts.insert(place, gone(&job.name, None));
             }
         }
         if job.end.is_none() && !attempts.iter().any(|a| a.job == job.name) {

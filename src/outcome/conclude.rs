@@ -28,13 +28,10 @@ pub fn conclude(job: &JobSeen, last: Option<&Attempt>, waited_on: Option<(&str, 
             let last = last.filter(|a| a.class == Some(AttemptClass::Success));
             let reason = last.and_then(|a| a.reason.clone()).unwrap_or_else(|| reason::COMPLETED.to_owned());
             let message = match last {
-                Some(_) if reason == reason::COMPLETED_DURING_DISRUPTION => {
-                    "exit code 0 after SIGTERM, while the cluster took the pod away: check that the work was done"
-                }
-                Some(_) => "exit code 0",
-                None => "the Job completed; its pod was gone before it was seen",
+                Some(last) => last.message.clone().unwrap_or_else(|| "exit code 0".to_owned()),
+                None => "the Job completed; its pod was gone before it was seen".to_owned(),
             };
-            return conclusion(Outcome::Succeeded, AttemptClass::Success, &reason, message.to_owned());
+            return conclusion(Outcome::Succeeded, AttemptClass::Success, &reason, message);
         }
         JobEnd::Failed { reason, message } => (reason.as_str(), message.as_str()),
     };
@@ -65,12 +62,16 @@ pub fn conclude(job: &JobSeen, last: Option<&Attempt>, waited_on: Option<(&str, 
         };
         return conclusion(Outcome::TimedOut, AttemptClass::Stopped, reason, run_timeout(contract, waited_on));
     }
-    let class = last.and_then(|a| a.class).unwrap_or(AttemptClass::PodGone);
+    let recorded = if why == "PodFailurePolicy" { exit_code_in(words) } else { None };
+    // The pod that a rule matched may have gone unseen while one before it is on record.
+    let of_another = |a: &Attempt| {
+        let named = a.pod.as_ref().is_some_and(|pod| words.contains(&format!("/{pod} ")));
+        !named && recorded.is_some() && a.exit_code.is_some() && a.exit_code != recorded
+    };
+    let class = last.filter(|a| !of_another(a)).and_then(|a| a.class).unwrap_or(AttemptClass::PodGone);
     if class == AttemptClass::PodGone {
         // The pod is gone, but the Job controller wrote the code down when a rule of ours matched it.
-        if why == "PodFailurePolicy"
-            && let Some(code) = exit_code_in(words)
-        {
+        if let Some(code) = recorded {
             let (class, rule, sentence) = by_code(code, &contract.exit_codes);
             let outcome = if class == AttemptClass::NoData { Outcome::NoData } else { Outcome::Failed };
             return conclusion(outcome, class, rule, format!("{sentence}; the pod is gone, this is from the Job's own record"));

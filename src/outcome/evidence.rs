@@ -270,6 +270,13 @@ impl PodSeen {
     pub fn is_live(&self) -> bool {
         self.phase == PodPhase::Live
     }
+
+    /// Whether it is called failed while its container still ends: the kubelet says so as soon as the pod's time is up,
+    /// and tells exit code and log later.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.phase == PodPhase::Failed && matches!(self.main, Some(ContainerSeen::Running { .. }))
+    }
 }
 
 /// The kubelet reports a container that it never found (its pod was stopped while it waited) as terminated too.

@@ -4,6 +4,8 @@ mod attempts;
 mod classify;
 mod conclude;
 mod evidence;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub(crate) use attempts::cut;
@@ -18,7 +20,7 @@ pub(crate) use waiting::{refusal, starting};
 pub mod reason {
     /// Exit code 0.
     pub const COMPLETED: &str = "Completed";
-    /// Exit code 0 while the cluster was taking the pod away.
+    /// Exit code 0 while the cluster, or somebody, was taking the pod away.
     pub const COMPLETED_DURING_DISRUPTION: &str = "CompletedDuringDisruption";
     /// Exit code listed in `exitCodes.noData`.
     pub const EXIT_CODE_NO_DATA: &str = "ExitCodeNoData";

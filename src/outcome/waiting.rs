@@ -26,15 +26,32 @@ pub fn waited(job: &JobSeen, troubles: &[Trouble]) -> Option<(String, String)> {
     if let Some(trouble) = last(&["FailedScheduling"]) {
         return Some(("Unschedulable".to_owned(), format!("no node can take the pod: {}", first_line(&trouble.message))));
     }
-    if let Some(trouble) = last(&["Failed"]) {
-        let (reason, what) = if trouble.message.to_ascii_lowercase().contains("secret") {
-            ("SecretMissing", "cannot start")
+    // One Event of a failed pull names the image and the cause; those after it say "Error: ErrImagePull", and no more.
+    let pull = troubles.iter().rev().find(|t| t.reason == "Failed" && t.message.starts_with("Failed to pull image"));
+    if let Some(trouble) = pull.or_else(|| last(&["Failed"])) {
+        let reason = if pull.is_none() && names_secret(&trouble.message) {
+            "SecretMissing"
+        } else if about_image(&trouble.message) {
+            "ImagePullBackOff"
         } else {
-            ("ImagePullBackOff", "cannot start")
+            "CreateContainerConfigError"
         };
-        return Some((reason.to_owned(), format!("the container {what}: {}", first_line(&trouble.message))));
+        return Some((reason.to_owned(), format!("the container cannot start: {}", first_line(&trouble.message))));
     }
     by_mount(troubles).or_else(|| by_refusal(troubles))
+}
+
+/// Whether the kubelet's words are about a Secret or a key of one, and not about a volume or image that is called so.
+fn names_secret(message: &str) -> bool {
+    let lower = message.to_ascii_lowercase();
+    ["secret \"", "secret key", "in secret "].iter().any(|words| lower.contains(words))
+}
+
+/// Whether they are about the image itself, and not about how it would run ("image will run as root").
+fn about_image(message: &str) -> bool {
+    ["ErrImage", "ImagePull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable", "pull image", "image tag"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// Says what a Job that has not begun waits on: the reason in one word, and a sentence to act on.
@@ -62,7 +79,7 @@ fn by_pod(pod: &PodSeen, troubles: &[Trouble]) -> Option<(String, String)> {
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable" | "ImageInspectError" => {
             Some(("ImagePullBackOff".to_owned(), format!("the image of container {container} cannot be pulled: {detail}")))
         }
-        "CreateContainerConfigError" if detail.to_ascii_lowercase().contains("secret") => Some((
+        "CreateContainerConfigError" if names_secret(detail) => Some((
             "SecretMissing".to_owned(),
             format!("container {container} cannot start: {detail}; create it, or correct secrets[].secretKeyRef"),
         )),
@@ -75,7 +92,7 @@ fn by_pod(pod: &PodSeen, troubles: &[Trouble]) -> Option<(String, String)> {
 
 fn by_mount(troubles: &[Trouble]) -> Option<(String, String)> {
     let trouble = troubles.iter().rev().find(|t| t.reason == "FailedMount" || t.reason == "FailedAttachVolume")?;
-    let secret = trouble.message.to_ascii_lowercase().contains("secret");
+    let secret = names_secret(&trouble.message);
     let reason = if secret { "SecretMissing" } else { trouble.reason.as_str() };
     let fix = if secret { "; create it, or correct secrets[].secretKeyRef" } else { "" };
     Some((reason.to_owned(), format!("a volume cannot be mounted: {}{fix}", first_line(&trouble.message))))

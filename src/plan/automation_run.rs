@@ -43,6 +43,8 @@ const LEAD: SignedDuration = SignedDuration::from_secs(2);
 const STOP_MARGIN_SECONDS: i64 = 60;
 /// What a run waits on whose task does not exist.
 const TASK_NOT_FOUND: &str = "TaskNotFound";
+/// How long after its pod's grace period a container that was stopped is waited for, to tell its exit code.
+const TELL_SECONDS: i64 = 10;
 /// How long a run may wait for a task that does not exist: as long as for a pod, where a task says nothing else.
 const NO_TASK_SECONDS: i64 = 900;
 
@@ -324,6 +326,10 @@ fn own(seen: &Seen, job: &JobSeen) -> Vec<Change> {
 /// The last Job has ended: try again, wait to, or conclude.
 fn after_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     let contract = terms(seen);
+    let told_by = after(job.end_time(), contract.grace_seconds + TELL_SECONDS);
+    if now < told_by && job.pods.iter().any(outcome::PodSeen::is_ending) {
+        return Draft { changes: own(seen, job), wake: Some(told_by), ..Draft::default() };
+    }
     let attempts = outcome::record(&before.attempts, &seen.jobs);
     let last = last_of(&attempts, &job.name);
     let waited = told_wait(seen, job, before);

@@ -25,7 +25,7 @@ pub struct Seen {
     pub task: Arc<AutomationTask>,
     /// CronJobs with the task's label.
     pub cron_jobs: Vec<CronJobSeen>,
-    /// Jobs that CronJobs made for the task, without their pods.
+    /// Jobs of the task, without their pods.
     pub jobs: Vec<JobSeen>,
     /// Its runs.
     pub runs: Vec<Arc<AutomationRun>>,
@@ -196,8 +196,8 @@ fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> (Vec<Cha
     let mut wake: Option<Timestamp> = None;
     let delete_job = |job: &JobSeen| Change::DeleteJob { name: job.name.clone(), uid: job.uid.clone() };
     let jobs_of = |run: &AutomationRun| {
-        let name = run.metadata.name.clone();
-        seen.jobs.iter().filter(move |job| job.run == name && !job.deleting)
+        let (name, uid) = (run.metadata.name.clone(), run.metadata.uid.clone().unwrap_or_default());
+        seen.jobs.iter().filter(move |job| job.run == name && job.owners.contains(&uid) && !job.deleting)
     };
     // Only what the task's own status has taken up: a crash in between would lose it.
     let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
@@ -224,7 +224,8 @@ fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> (Vec<Cha
         }
     }
     // Somebody deleted the run of a Job: that ends the Job, as it does where the run alone owns it.
-    let lost = seen.jobs.iter().filter(|job| !job.deleting && job.run.as_ref().is_some_and(|run| seen.runs_gone.contains(run)));
+    let lost =
+        seen.jobs.iter().filter(|job| job.by_cron_job && !job.deleting && job.run.as_ref().is_some_and(|run| seen.runs_gone.contains(run)));
     changes.extend(lost.map(delete_job));
     (changes, wake)
 }

@@ -53,3 +53,79 @@ fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn resolved(parameters: Value, given: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
+        let parameters: Vec<Parameter> = serde_json::from_value(parameters).unwrap();
+        let given: Vec<ParameterValue> =
+            given.iter().map(|(name, value)| ParameterValue { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
+        resolve(&parameters, &given)
+    }
+
+    fn day() -> Value {
+        json!([
+            { "name": "DAY", "required": true, "pattern": "[0-9]{4}-[0-9]{2}-[0-9]{2}|today" },
+            { "name": "REGION", "default": "eu", "enum": ["eu", "us"] },
+            { "name": "NOTE" },
+        ])
+    }
+
+    fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
+        all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn given_values_win_over_defaults_in_the_tasks_order_and_what_has_neither_is_left_out() {
+        assert_eq!(resolved(day(), &[("REGION", "us"), ("DAY", "2026-11-24")]), Ok(pairs(&[("DAY", "2026-11-24"), ("REGION", "us")])));
+        assert_eq!(
+            resolved(day(), &[("NOTE", ""), ("DAY", "today")]),
+            Ok(pairs(&[("DAY", "today"), ("REGION", "eu"), ("NOTE", "")])),
+            "an empty value is one"
+        );
+        assert_eq!(resolved(json!([]), &[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_with_the_field_and_the_fix() {
+        for (given, told) in [
+            (&[][..], "spec.parameters: DAY is required; give it a value"),
+            (&[("DAY", "today"), ("DYA", "x")], "spec.parameters: the task has no parameter DYA; it has: DAY, REGION, NOTE"),
+            (&[("DAY", "today"), ("REGION", "asia")], "spec.parameters: REGION is \"asia\"; allowed are: eu, us"),
+            (&[("DAY", "tomorrow")], "spec.parameters: DAY is \"tomorrow\", which does not match [0-9]{4}-[0-9]{2}-[0-9]{2}|today"),
+            (
+                &[("X", "1"), ("REGION", "EU")],
+                "spec.parameters: the task has no parameter X; it has: DAY, REGION, NOTE; spec.parameters: DAY is required; give it a value; spec.parameters: REGION is \"EU\"; allowed are: eu, us",
+            ),
+        ] {
+            assert_eq!(resolved(day(), given), Err(told.to_owned()));
+        }
+        assert_eq!(resolved(json!([]), &[("X", "1")]), Err("spec.parameters: the task has no parameter X; it has: none".to_owned()));
+    }
+
+    #[test]
+    fn a_pattern_must_match_the_whole_value() {
+        for (pattern, value, fits) in [
+            ("[0-9]+", "12", true),
+            ("[0-9]+", "12x", false),
+            ("[0-9]+", "x12", false),
+            ("[0-9]+", "12\n", false),
+            ("a|b", "ab", false),
+            ("a|b", "b", true),
+            ("a.c", "a\nc", false),
+            ("", "", true),
+        ] {
+            let parameters = json!([{ "name": "P", "pattern": pattern }]);
+            assert_eq!(resolved(parameters, &[("P", value)]).is_ok(), fits, "{pattern:?} {value:?}");
+        }
+        let broken = json!([{ "name": "P", "pattern": "a(" }]);
+        assert_eq!(
+            resolved(broken, &[("P", "a")]),
+            Err("spec.parameters: P: the task's pattern \"a(\" is not a valid regular expression".to_owned())
+        );
+    }
+}

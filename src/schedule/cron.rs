@@ -11,6 +11,9 @@ use jiff::{
     tz::{AmbiguousOffset, TimeZone},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What is wrong with a cron line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
@@ -145,10 +148,29 @@ impl CronLine {
         // A repeated hour can put an instant of yesterday's wall clock after one of today's, never of the day before that.
         let today = after.to_zoned(zone.clone()).date();
         let first = today.yesterday().unwrap_or(today);
-        (0..8 * 366)
-            .map_while(|n| first.checked_add(n.days()).ok())
-            .filter(|day| self.on(*day))
-            .find_map(|day| self.slots_on(day, zone).filter(|slot| *slot > after).min())
+        (0..8 * 366).map_while(|n| first.checked_add(n.days()).ok()).find_map(|day| {
+            let slot = self.first_on(day, after, zone)?;
+            // Clocks that go back over midnight show a time of the next day before they show this one again.
+            let next_day = day.tomorrow().ok().filter(|next| next.to_zoned(zone.clone()).is_ok_and(|next| next.timestamp() < slot));
+            let earlier = next_day.and_then(|next| self.first_on(next, after, zone));
+            Some(earlier.map_or(slot, |earlier| slot.min(earlier)))
+        })
+    }
+
+    fn first_on(&self, day: Date, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        if self.on(day) { self.slots_on(day, zone).filter(|slot| *slot > after).min() } else { None }
+    }
+
+    /// The slots after `after`, up to `until`, in order.
+    pub(super) fn between(&self, after: Timestamp, until: Timestamp, zone: &TimeZone) -> Vec<Timestamp> {
+        let date = |time: Timestamp| time.to_zoned(zone.clone()).date();
+        let first = date(after).yesterday().unwrap_or(date(after));
+        let last = date(until).tomorrow().unwrap_or(date(until));
+        let days = first.series(1.day()).take_while(|day| *day <= last).filter(|day| self.on(*day));
+        let mut slots: Vec<Timestamp> =
+            days.flat_map(|day| self.slots_on(day, zone)).filter(|slot| *slot > after && *slot <= until).collect();
+        slots.sort_unstable();
+        slots
     }
 
     fn slots_on<'a>(&'a self, day: Date, zone: &'a TimeZone) -> impl Iterator<Item = Timestamp> + 'a {
@@ -208,6 +230,8 @@ impl Field {
                     Some((low, high)) => (self.value(low).map_err(|p| wrong(&p))?, self.value(high).map_err(|p| wrong(&p))?),
                     None => {
                         let low = self.value(range).map_err(|p| wrong(&p))?;
+                        // From Sunday on, whether it is written 0 or 7.
+                        let low = if step.is_some() && low > self.last() { self.low } else { low };
                         (low, if step.is_some() { self.last() } else { low })
                     }
                 },
@@ -221,7 +245,7 @@ impl Field {
             while value <= high {
                 // Sunday is 0 and 7; the CronJob API takes 0 only.
                 matched.bits |= 1 << if self.name == "day-of-week" { value % 7 } else { value };
-                value += step_size;
+                value = value.saturating_add(step_size);
             }
             text.extend(self.written(low, high, step, star));
         }

@@ -2,6 +2,8 @@
 
 mod clock_choice;
 mod cron;
+#[cfg(test)]
+mod tests;
 
 pub use clock_choice::{NeedsOperatorClock, native};
 pub use cron::{CronError, CronLine};
@@ -19,6 +21,8 @@ pub struct Schedule {
     pub zone: TimeZone,
     /// Name of the zone.
     pub zone_name: String,
+    /// How late a slot may start.
+    pub starting_deadline_seconds: i64,
 }
 
 /// What is wrong with a schedule: the field and the fix.
@@ -54,7 +58,8 @@ impl Schedule {
             .collect::<Result<_, _>>()?;
         let zone_name = schedule.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
         let zone = TimeZone::get(&zone_name).map_err(|_| ScheduleError::TimeZone(zone_name.clone()))?;
-        Ok(Self { lines, zone, zone_name })
+        let starting_deadline_seconds = schedule.starting_deadline_seconds.unwrap_or(60);
+        Ok(Self { lines, zone, zone_name, starting_deadline_seconds })
     }
 
     /// Returns the first slot of any line after `after`.
@@ -84,22 +89,12 @@ impl Schedule {
 
     /// The shortest gap between slots within a day of a clock change, as if the lines ran on every day.
     fn shortest_gap_around(&self, change: Timestamp) -> i64 {
-        let every_day: Vec<CronLine> = self.lines.iter().map(CronLine::on_every_day).collect();
-        let end = change + Span::new().hours(25);
-        let mut slot = change - Span::new().hours(25);
-        let mut shortest = i64::MAX;
-        let mut last: Option<Timestamp> = None;
-        while let Some(next) = every_day.iter().filter_map(|line| line.next(slot, &self.zone)).min() {
-            if next > end {
-                break;
-            }
-            if let Some(last) = last {
-                shortest = shortest.min(next.as_second() - last.as_second());
-            }
-            last = Some(next);
-            slot = next;
-        }
-        shortest
+        let day = Span::new().hours(25);
+        let mut slots: Vec<Timestamp> =
+            self.lines.iter().flat_map(|line| line.on_every_day().between(change - day, change + day, &self.zone)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.windows(2).map(|two| two[1].as_second() - two[0].as_second()).min().unwrap_or(i64::MAX)
     }
 
     /// Returns two lines that share slots, where there are such.

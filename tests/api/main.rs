@@ -1,0 +1,14 @@
+//! The kinds as a real API server sees them: what it refuses and in which words, what it stores, how it documents and
+//! selects it. Needs a cluster, and no operator: what is stored starts nothing.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod case;
+mod documentation;
+mod hostile_text;
+mod run;
+mod schema;
+mod selection;
+mod server;
+mod task;

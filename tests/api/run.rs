@@ -1,0 +1,129 @@
+//! `AutomationRun`: what is refused, what is accepted, what can change.
+
+use serde_json::{Value, json};
+
+use crate::{
+    case::{accepts, check, rejects, run_named, run_of},
+    server::{Keep, create, patch},
+    support::{install_crds, with_temp_namespace},
+};
+
+#[tokio::test]
+async fn refuses_a_run_of_nothing_or_of_what_nobody_may_ask() {
+    with_temp_namespace(async |client, namespace| {
+        install_crds(&client).await;
+        let cases = vec![
+            rejects("a name of 56 characters", run_named(&"a".repeat(56), "{}"), "metadata.name", "at most 55 characters"),
+            rejects("a name with dots", run_named("nightly.import", "{}"), "metadata.name", "without dots"),
+            rejects("no task", run_of("taskRef: null"), "spec.taskRef", "Required"),
+            rejects("a task without a name", run_of("taskRef: {name: null}"), "spec.taskRef.name", "Required"),
+            rejects("an empty task", run_of("taskRef: {name: ''}"), "spec.taskRef.name", "at least 1"),
+            rejects(
+                "a task of 41 characters",
+                run_of(&format!("taskRef: {{name: {}}}", "a".repeat(41))),
+                "spec.taskRef.name",
+                "may not be more than 40",
+            ),
+            rejects("a task with dots", run_of("taskRef: {name: a.b}"), "spec.taskRef.name", "must be the name of a task"),
+            rejects("a task in another namespace", run_of("taskRef: {name: a, namespace: b}"), "spec.taskRef.namespace", "unknown field"),
+            rejects("a task as a text", run_of("taskRef: nightly-import"), "spec.taskRef", "must be of type object"),
+            rejects(
+                "a parameter twice",
+                run_of("parameters: [{name: A, value: '1'}, {name: A, value: '2'}]"),
+                "spec.parameters[1]",
+                "Duplicate value",
+            ),
+            rejects(
+                "a parameter that cannot exist",
+                run_of("parameters: [{name: A-B, value: x}]"),
+                "spec.parameters[0].name",
+                "letters, digits and '_'",
+            ),
+            rejects("a parameter without a value", run_of("parameters: [{name: A}]"), "spec.parameters[0].value", "Required"),
+            rejects(
+                "a value that is a number",
+                run_of("parameters: [{name: A, value: 5}]"),
+                "spec.parameters[0].value",
+                "must be of type string",
+            ),
+            rejects(
+                "a value that is a date to YAML 1.1",
+                run_of("parameters: [{name: A, value: true}]"),
+                "spec.parameters[0].value",
+                "must be of type string",
+            ),
+            rejects("a value with a NUL", run_of(r#"parameters: [{name: A, value: "a\0b"}]"#), "spec.parameters[0].value", "NUL character"),
+            rejects("an unknown trigger", run_of("trigger: Webhook"), "spec.trigger", "supported values: \"Manual\", \"Schedule\""),
+            rejects(
+                "a slot without the trigger",
+                run_of("scheduledTime: '2026-01-31T02:30:00Z'"),
+                "spec.scheduledTime",
+                "leave both out to run now",
+            ),
+            rejects("the trigger without a slot", run_of("trigger: Schedule"), "spec.scheduledTime", "leave both out to run now"),
+            rejects("a slot that is no time", run_of("{trigger: Schedule, scheduledTime: tomorrow}"), "spec.scheduledTime", "date-time"),
+            rejects("a cancel that is a text", run_of("cancel: 'yes'"), "spec.cancel", "must be of type boolean"),
+            rejects("an unknown field", run_of("params: {}"), "spec.params", "unknown field"),
+        ];
+        check(&client, &namespace, cases).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accepts_a_run_as_people_and_the_operator_write_it() {
+    with_temp_namespace(async |client, namespace| {
+        install_crds(&client).await;
+        let mut generated = run_of("{}");
+        generated["metadata"] = json!({ "generateName": "nightly-import-" });
+        let cases = vec![
+            accepts("the least that a run needs", run_of("{}")),
+            accepts("a name of 55 characters", run_named(&"a".repeat(55), "{}")),
+            accepts("a generated name", generated),
+            accepts("parameters of all kinds", run_of(r#"parameters: [{name: A, value: ''}, {name: _b1, value: "$(date) '\"\n"}]"#)),
+            accepts("a run on demand that says so", run_of("trigger: Manual")),
+            accepts("the run of a slot", run_of("{trigger: Schedule, scheduledTime: '2026-01-31T02:30:00Z'}")),
+            accepts("a run cancelled before it began", run_of("cancel: true")),
+        ];
+        check(&client, &namespace, cases).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn can_only_be_cancelled_once_it_exists() {
+    with_temp_namespace(async |client, namespace| {
+        install_crds(&client).await;
+        let run = run_of("parameters: [{name: A, value: '1'}]");
+        let run = create(&client, &namespace, &run, Keep::Stored).await.expect("the server takes it");
+        let change = async |spec: Value, keep| patch(&client, &namespace, &run, &json!({ "spec": spec }), keep).await;
+        let refused = async |spec: Value, field: &str, fix: &str| {
+            let said = change(spec.clone(), Keep::DryRun).await.expect_err("the change is refused");
+            assert!(said.contains(field) && said.contains(fix), "{spec} without naming {field:?} and {fix:?}: {said}");
+        };
+        let another = "cannot change; create another AutomationRun";
+        refused(json!({ "taskRef": { "name": "other" } }), "taskRef of a run", another).await;
+        refused(json!({ "parameters": [{ "name": "A", "value": "2" }] }), "parameters of a run", another).await;
+        refused(json!({ "parameters": null }), "parameters of a run", another).await;
+        refused(json!({ "trigger": "Manual" }), "trigger of a run", "cannot change").await;
+        refused(json!({ "trigger": "Schedule", "scheduledTime": "2026-01-31T02:30:00Z" }), "scheduledTime of a run", "cannot change").await;
+        change(json!({ "cancel": false }), Keep::DryRun).await.expect("cancel: false changes nothing");
+
+        change(json!({ "cancel": true }), Keep::Stored).await.expect("a run can be cancelled");
+        refused(json!({ "cancel": false }), "spec", "cancel cannot be taken back").await;
+        refused(json!({ "cancel": null }), "spec", "cancel cannot be taken back").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaves_status_to_the_operator() {
+    with_temp_namespace(async |client, namespace| {
+        install_crds(&client).await;
+        let mut forged = run_of("{}");
+        forged["status"] = json!({ "phase": "Finished", "outcome": "Succeeded", "result": "Good" });
+        let stored = create(&client, &namespace, &forged, Keep::DryRun).await.expect("the server takes it");
+        assert_eq!(stored["status"], Value::Null);
+    })
+    .await;
+}

@@ -1,0 +1,50 @@
+//! Writing objects the way `kubectl apply` does: untyped, with strict field validation.
+
+use kube::{
+    Client, Error,
+    api::{Patch, PatchParams, PostParams},
+    core::Request,
+};
+use serde_json::Value;
+
+/// Whether what is written stays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The server does everything but store it.
+    DryRun,
+    Stored,
+}
+
+/// Creates the object, and returns it as stored, or what the server said against it.
+pub async fn create(client: &Client, namespace: &str, object: &Value, keep: Keep) -> Result<Value, String> {
+    let params = PostParams { dry_run: keep == Keep::DryRun, ..PostParams::default() };
+    let body = serde_json::to_vec(object).expect("JSON");
+    let mut request = Request::new(url(namespace, object)).create(&params, body).expect("a request");
+    *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse().expect("a URL");
+    answer(client.request(request).await)
+}
+
+/// Merges `patch` into the stored object, as a dry run or for good.
+pub async fn patch(client: &Client, namespace: &str, object: &Value, patch: &Value, keep: Keep) -> Result<Value, String> {
+    let params = PatchParams { dry_run: keep == Keep::DryRun, ..PatchParams::default() }.validation_strict();
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let request = Request::new(url(namespace, object)).patch(name, &params, &Patch::Merge(patch)).expect("a request");
+    answer(client.request(request).await)
+}
+
+fn url(namespace: &str, object: &Value) -> String {
+    let plural = match object["kind"].as_str() {
+        Some("AutomationTask") => "automationtasks",
+        Some("AutomationRun") => "automationruns",
+        other => panic!("not a kind of ours: {other:?}"),
+    };
+    format!("/apis/nightshift.dev/v1alpha1/namespaces/{namespace}/{plural}")
+}
+
+fn answer(result: Result<Value, Error>) -> Result<Value, String> {
+    match result {
+        Ok(stored) => Ok(stored),
+        Err(Error::Api(status)) if status.code == 400 || status.code == 422 => Err(status.message),
+        Err(other) => panic!("the server did not judge the object: {other}"),
+    }
+}
