@@ -11,7 +11,7 @@ INSTALLED ?= $(if $(NIGHTSHIFT_TESTING),,install)
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cluster cluster-down install uninstall crds image \
+.PHONY: help demo test bench check cluster cluster-down install uninstall crds image \
 	test-unit test-chart test-api test-e2e test-chaos rust
 
 help: ## This list
@@ -21,11 +21,14 @@ help: ## This list
 	@echo '  A cluster elsewhere needs the images from a registry: make install REGISTRY=registry.example.com/team'
 
 demo: install ## See it work: a cluster, the operator, and a nightly import that runs in it
-	@$(LOCAL)/images.sh ensure import
+	@$(LOCAL)/images.sh ensure shell import
 	@$(LOCAL)/with-cluster.sh $(LOCAL)/demo.sh
 
 test: ## Everything, on this machine's local cluster
 	@$(LOCAL)/test.sh
+
+bench: rust ## What a run costs beside bare Jobs, on a cluster without a kubelet; CASE=name runs one, CASE=list names them
+	@deploy/bench/run.sh $(CASE)
 
 check: rust ## Format, lints, unit and property tests, generated files up to date; needs no cluster
 	cargo fmt --all --check
@@ -65,13 +68,14 @@ test-api test-e2e test-chaos: export KUBECONFIG := $(CURDIR)/.cluster/kubeconfig
 test-api: $(INSTALLED) ## Against the real API server; TESTS=name runs some of it
 	cargo test --locked --test api -- $(TESTS)
 
+# Tests wait more than they work: threads are many, cores are few.
 test-e2e: $(INSTALLED) ## On the real cluster, with real pods
 	@$(LOCAL)/images.sh ensure import
-	cargo test --locked --test e2e -- $(TESTS) --skip operator_down
+	cargo test --locked --test e2e -- --test-threads 16 --skip operator_down $(TESTS)
 	cargo test --locked --test e2e -- operator_down
 
 test-chaos: $(INSTALLED) ## The operator stopped at every write, and started again
-	cargo test --locked --test chaos -- $(TESTS)
+	cargo test --locked --test chaos -- --test-threads 5 $(TESTS)
 
 rust:
 	@$(LOCAL)/rust.sh

@@ -32,3 +32,5 @@ pub mod probe;
 pub mod retry;
 pub mod schedule;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;

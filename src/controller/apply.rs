@@ -127,6 +127,16 @@ impl Writer<'_> {
                 }
                 self.replace_cron_job(wanted, &seen.0, &version, applied).await
             }
+            Change::SuspendCronJob { name, uid } => {
+                let patch = json!({
+                    "metadata": { "uid": uid, "annotations": { label::DESIRED: null } },
+                    "spec": { "suspend": true },
+                });
+                applied
+                    .wrote
+                    .extend(self.patch::<CronJob>(name, &Patch::Merge(&patch)).await?.and_then(|left| Wrote::of(Kind::CronJob, &left)));
+                Ok(())
+            }
             Change::DeleteCronJob { name, uid } => self.delete::<CronJob>(name, uid).await,
             Change::DeleteJob { name, uid } => self.delete::<Job>(name, uid).await,
             Change::DeleteRun { name, uid } => self.delete::<AutomationRun>(name, uid).await,
@@ -146,10 +156,10 @@ impl Writer<'_> {
                 Ok(())
             }
             Change::CreateJob { name, run_uid, object } => self.create_job(name, run_uid, object, applied).await,
-            Change::StopJob { name, uid, reason, deadline_seconds } => {
+            Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds } => {
                 let patch = json!({
                     "metadata": { "uid": uid, "annotations": { label::STOPPED: reason.as_str() } },
-                    "spec": { "backoffLimit": 0, "activeDeadlineSeconds": deadline_seconds },
+                    "spec": { "backoffLimit": backoff_limit, "activeDeadlineSeconds": deadline_seconds },
                 });
                 applied.wrote.extend(self.patch::<Job>(name, &Patch::Merge(&patch)).await?.and_then(|left| Wrote::of(Kind::Job, &left)));
                 Ok(())

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     Caches, Error,
-    caches::{is_ended, key},
+    caches::{is_evidence, key},
     reading,
 };
 use crate::{
@@ -110,7 +110,7 @@ async fn read_job(client: &Client, caches: &Caches, job: &Job) -> Result<JobSeen
     let mut listed = live.list(&params).await.map_err(reading(format!("pods of Job {name}")))?.items;
     listed.retain(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid));
     // One that ended and is gone from the server is still known by its last view.
-    pods.retain(|pod| is_ended(pod) && listed.iter().all(|there| there.uid() != pod.uid()));
+    pods.retain(|pod| is_evidence(pod) && listed.iter().all(|there| there.uid() != pod.uid()));
     pods.extend(listed.into_iter().map(Arc::new));
     Ok(JobSeen::read(job, &pods))
 }

@@ -23,6 +23,7 @@ use super::Cache;
 use crate::{
     api::{AutomationRun, AutomationTask, label},
     ledger,
+    outcome::PodSeen,
 };
 
 /// All that is watched.
@@ -53,9 +54,10 @@ pub(super) fn key(of: &str, namespace: &str, name: &str) -> String {
     format!("{of}/{namespace}/{name}")
 }
 
-/// Whether all containers of the pod have ended.
-pub(super) fn is_ended(pod: &Pod) -> bool {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed")
+/// Whether the pod tells how an attempt ended: it has begun, and has ended.
+pub(super) fn is_evidence(pod: &Pod) -> bool {
+    let seen = PodSeen::read(pod);
+    seen.begun && !seen.is_live()
 }
 
 fn label_key<K: ResourceExt>(object: &K, of: &str, label: &str) -> Option<String> {
@@ -139,9 +141,23 @@ impl Caches {
     /// it can be gone before anybody has looked at how it ended.
     fn take_pod(&self, watch: usize, event: Event<Pod>) -> Vec<Arc<Pod>> {
         match event {
-            Event::Delete(pod) if is_ended(&pod) && self.job_stands(&pod) => self.pods.take(watch, Event::Apply(pod)),
+            Event::Apply(pod) => self.pods.take(watch, Event::Apply(self.first_deletion(pod))),
+            Event::Delete(pod) if is_evidence(&pod) && self.job_stands(&pod) => {
+                self.pods.take(watch, Event::Apply(self.first_deletion(pod)))
+            }
             event => self.pods.take(watch, event),
         }
+    }
+
+    /// Keeps when a pod was first asked to go: the kubelet asks once more when the containers have ended, and that time
+    /// would look as if nobody had asked before.
+    fn first_deletion(&self, mut pod: Pod) -> Pod {
+        let known = self.pods.get(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        if let Some(known) = known.filter(|known| known.uid() == pod.uid() && known.metadata.deletion_timestamp.is_some()) {
+            pod.metadata.deletion_timestamp.clone_from(&known.metadata.deletion_timestamp);
+            pod.metadata.deletion_grace_period_seconds = known.metadata.deletion_grace_period_seconds;
+        }
+        pod
     }
 
     fn job_stands(&self, pod: &Pod) -> bool {
@@ -153,7 +169,7 @@ impl Caches {
     fn take_job(&self, watch: usize, event: Event<Job>) -> Vec<Arc<Job>> {
         if let Event::Delete(job) = &event {
             let pods = self.pods.group(&key("job", &job.namespace().unwrap_or_default(), &job.name_any()));
-            for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some() && is_ended(pod)) {
+            for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some() && is_evidence(pod)) {
                 self.pods.take(watch, Event::Delete((**pod).clone()));
             }
         }

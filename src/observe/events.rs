@@ -15,14 +15,13 @@ pub(super) async fn troubles(client: &Client, namespace: &str, job: &JobSeen) ->
         Ok::<_, Error>(events.items)
     };
     let mut events = list(format!("type=Warning,involvedObject.uid={}", job.uid)).await?;
-    let live: Vec<_> = job.pods.iter().filter(|pod| pod.is_live()).collect();
-    if live.is_empty() && job.pods.is_empty() {
+    if job.pods.is_empty() {
         // Its pods may have come and gone: their names begin with the Job's.
         let prefix = format!("{}-", job.name);
         let all = list("type=Warning,involvedObject.kind=Pod".to_owned()).await?;
         events.extend(all.into_iter().filter(|event| event.involved_object.name.as_ref().is_some_and(|name| name.starts_with(&prefix))));
     }
-    for pod in live {
+    for pod in job.pods.iter().filter(|pod| !pod.begun) {
         events.extend(list(format!("type=Warning,involvedObject.uid={}", pod.uid)).await?);
     }
     let when = |event: &Event| {

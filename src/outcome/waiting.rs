@@ -91,7 +91,10 @@ fn by_pod(pod: &PodSeen, troubles: &[Trouble]) -> Option<(String, String)> {
 }
 
 fn by_mount(troubles: &[Trouble]) -> Option<(String, String)> {
-    let trouble = troubles.iter().rev().find(|t| t.reason == "FailedMount" || t.reason == "FailedAttachVolume")?;
+    let mut told = troubles.iter().rev().filter(|t| t.reason == "FailedMount" || t.reason == "FailedAttachVolume");
+    let last = told.clone().next()?;
+    // Of a pod that is on its way out the kubelet says "not registered", whatever it was that it had waited for.
+    let trouble = told.find(|t| !t.message.ends_with("not registered")).unwrap_or(last);
     let secret = names_secret(&trouble.message);
     let reason = if secret { "SecretMissing" } else { trouble.reason.as_str() };
     let fix = if secret { "; create it, or correct secrets[].secretKeyRef" } else { "" };

@@ -298,7 +298,7 @@ fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft:
 }
 
 fn stop(job: &JobSeen, reason: StopReason, deadline_seconds: i64) -> Change {
-    Change::StopJob { name: job.name.clone(), uid: job.uid.clone(), reason, deadline_seconds }
+    Change::StopJob { name: job.name.clone(), uid: job.uid.clone(), reason, backoff_limit: job.counted, deadline_seconds }
 }
 
 /// Keeps what was told first for the same reason: the kubelet words one trouble in several ways, in turn.
@@ -548,7 +548,8 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
             tell(true, &waiting.reason, "Wait", waiting.message.clone());
         }
     }
-    if after.phase == Some(Phase::Running) && before.phase != Some(Phase::Running) {
+    let begun = seen.jobs.iter().any(|job| job.pods.iter().any(|pod| pod.begun));
+    if begun && after.phase == Some(Phase::Running) && before.phase != Some(Phase::Running) {
         let last = after.attempts.last();
         let place =
             last.map_or(String::new(), |a| format!(" in pod {} on {}", a.pod.as_deref().unwrap_or("?"), a.node.as_deref().unwrap_or("?")));

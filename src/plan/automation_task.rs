@@ -73,10 +73,10 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
         return Plan { changes: Vec::new(), status: before, notices: Vec::new(), wake: None };
     }
     let accepted = accept(task, now);
-    let mut changes = match &accepted {
+    let (mut changes, withheld_wake) = match &accepted {
         Ok(accepted) => cron_jobs(seen, &before, accepted, now),
         // What was accepted last goes on: an edit that cannot work must not stop the nights.
-        Err(_) => Vec::new(),
+        Err(_) => (suspend(seen), None),
     };
     changes.extend(adopt(seen));
     let (pruned, prune_wake) = prune(seen, &before, now);
@@ -84,7 +84,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
     let status = status(seen, &before, &accepted, now);
     let slot_wake = accepted.as_ref().ok().and_then(|a| a.next(now)).and_then(|slot| slot.checked_add(AFTER_SLOT).ok());
     let refused_wake = (!seen.refusals.is_empty()).then(|| now + SignedDuration::from_secs(60));
-    let wake = [slot_wake, prune_wake, refused_wake].into_iter().flatten().min();
+    let wake = [slot_wake, withheld_wake, prune_wake, refused_wake].into_iter().flatten().min();
     let notices = notices(&before, &status);
     Plan { changes, status, notices, wake }
 }
@@ -122,11 +122,11 @@ fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, Rejected> {
     let policy = written.concurrency_policy.unwrap_or_default();
     let why = schedule::native(&schedule, policy, &contract, now).map_err(|error| rejected("NeedsOperatorClock", error.to_string()))?;
     let wanted = schedule.lines.iter().enumerate().map(|(index, line)| build::cron_job(task, index, line, &contract)).collect();
-    Ok(Accepted { schedule: Some(schedule), suspended: written.suspend == Some(true), wanted, why })
+    Ok(Accepted { schedule: Some(schedule), suspended: is_suspended(task), wanted, why })
 }
 
-/// Makes the CronJobs be as wanted: creates, replaces, deletes.
-fn cron_jobs(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, now: Timestamp) -> Vec<Change> {
+/// Makes the CronJobs be as wanted: creates, replaces, deletes; and when to look again for what must wait.
+fn cron_jobs(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
     let mut changes = Vec::new();
     for wanted in &accepted.wanted {
@@ -159,10 +159,24 @@ fn cron_jobs(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, no
         }
         changes.push(Change::DeleteCronJob { name: there.name.clone(), uid: there.uid.clone() });
     }
-    // A Job that its run does not own yet would die with its CronJob: the run planner sees to that first.
-    let exposed = seen.jobs.iter().any(|job| job.by_cron_job && job.end.is_none() && job.run.is_none());
+    // A Job that its run does not own yet would die with its CronJob, and one that has ended would take its evidence
+    // along: the run planner sees to that first. The Job's mark wakes its run and not the task.
+    let exposed = seen.jobs.iter().any(|job| job.by_cron_job && job.run.is_none() && !job.deleting);
+    let before_withholding = changes.len();
     changes.retain(|change| !(exposed && matches!(change, Change::DeleteCronJob { .. })));
-    changes
+    let wake = (changes.len() < before_withholding).then(|| now + AFTER_SLOT);
+    (changes, wake)
+}
+
+/// Suspends what goes on from a spec that was accepted before, where the task says so: that much of it can be done.
+fn suspend(seen: &Seen) -> Vec<Change> {
+    let uid = seen.task.metadata.uid.clone().unwrap_or_default();
+    let on = seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid) && !c.timing.2);
+    on.map(|c| Change::SuspendCronJob { name: c.name.clone(), uid: c.uid.clone() }).collect()
+}
+
+fn is_suspended(task: &AutomationTask) -> bool {
+    task.spec.schedule.as_ref().is_some_and(|schedule| schedule.suspend == Some(true))
 }
 
 fn timing(wanted: &CronJobSpec) -> (String, String, bool) {
@@ -197,7 +211,12 @@ fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> (Vec<Cha
     let delete_job = |job: &JobSeen| Change::DeleteJob { name: job.name.clone(), uid: job.uid.clone() };
     let jobs_of = |run: &AutomationRun| {
         let (name, uid) = (run.metadata.name.clone(), run.metadata.uid.clone().unwrap_or_default());
-        seen.jobs.iter().filter(move |job| job.run == name && job.owners.contains(&uid) && !job.deleting)
+        // This view may be older than the mark on a Job that the run records.
+        let recorded = run.metadata.annotations.as_ref().and_then(|annotations| annotations.get(label::ADOPTED_UID)).cloned();
+        seen.jobs.iter().filter(move |job| {
+            let marked = job.run == name && job.owners.contains(&uid);
+            !job.deleting && (marked || (job.run.is_none() && recorded.as_ref() == Some(&job.uid)))
+        })
     };
     // Only what the task's own status has taken up: a crash in between would lose it.
     let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
@@ -319,7 +338,7 @@ fn conditions<'a>(
         Err(rejected) => Some((rejected.reason, rejected.message.clone())),
         Ok(_) => trouble,
     };
-    let suspended = accepted.as_ref().is_ok_and(|a| a.suspended);
+    let suspended = is_suspended(&seen.task);
     let mut conditions = Vec::new();
     match trouble {
         Some((reason, message)) => {

@@ -49,6 +49,14 @@ pub enum Change {
         /// Slots up to this time must not be started by the new schedule.
         forget_slots_until: Option<Timestamp>,
     },
+    /// Suspends a CronJob whose task is suspended while the rest of its spec cannot be carried out. It loses the mark of
+    /// what was wanted, so that it is written anew once the spec is accepted again.
+    SuspendCronJob {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+    },
     /// Deletes a CronJob that is not wanted any more. Its Jobs are kept by their runs.
     DeleteCronJob {
         /// Name.
@@ -95,6 +103,9 @@ pub enum Change {
         uid: String,
         /// Why.
         reason: StopReason,
+        /// The new `backoffLimit`: the failures so far. One less, and Kubernetes would call the Job failed at once, and
+        /// delete the pod that runs with its evidence; one more, and it would try again.
+        backoff_limit: i32,
         /// The new `activeDeadlineSeconds`: far away, to leave the pod and its evidence to [`Change::EndPod`]; or 1,
         /// which removes pods that have not begun.
         deadline_seconds: i64,

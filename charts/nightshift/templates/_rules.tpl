@@ -22,10 +22,11 @@ run pods there, as whoever may create Jobs can.
 - apiGroups: [nightshift.dev]
   resources: [automationtasks/finalizers, automationruns/finalizers]
   verbs: [update]
-# A schedule is a CronJob: it fires with the operator down. update puts hand edits right.
+# A schedule is a CronJob: it fires with the operator down. update puts hand edits right; patch suspends one whose task
+# is suspended while the rest of its spec cannot be carried out.
 - apiGroups: [batch]
   resources: [cronjobs]
-  verbs: [get, list, watch, create, update, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 # Moves lastScheduleTime on before a schedule is edited or resumed: the CronJob controller would otherwise start a slot
 # that lies before the edit, or in the pause.
 - apiGroups: [batch]

@@ -1,0 +1,217 @@
+//! What the operator's watches have told it: each kind as it was some while ago, and what each piece of news touches.
+//! The routes are those of `observe::caches`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    batch::v1::{CronJob, Job},
+    core::v1::Pod,
+};
+use kube::ResourceExt;
+
+use super::{
+    cluster::Cluster,
+    store::{Entry, Store},
+};
+use crate::{
+    api::{AutomationRun, AutomationTask, label},
+    ledger,
+    outcome::PodSeen,
+};
+
+/// What has to be looked at again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Task(String),
+    Run(String),
+}
+
+/// One kind, as far as its watch has told.
+#[derive(Clone, Debug)]
+pub struct Cache<K> {
+    objects: BTreeMap<String, Arc<K>>,
+    told: usize,
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), told: 0 }
+    }
+}
+
+/// Whether the pod tells how an attempt ended: it has begun, and has ended.
+pub fn is_evidence(pod: &Pod) -> bool {
+    let seen = PodSeen::read(pod);
+    seen.begun && !seen.is_live()
+}
+
+/// How far behind a watch is: always by some seconds, and not a word in between two times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    pub seconds: i64,
+    pub silent: Option<(Timestamp, Timestamp)>,
+}
+
+impl Lag {
+    fn told_at(&self, happened: Timestamp) -> Timestamp {
+        let told = happened + SignedDuration::from_secs(self.seconds);
+        match self.silent {
+            Some((from, until)) if (from..until).contains(&told) => until,
+            _ => told,
+        }
+    }
+}
+
+impl<K: kube::Resource<DynamicType = ()> + Clone + PartialEq> Cache<K> {
+    pub fn get(&self, name: &str) -> Option<&Arc<K>> {
+        self.objects.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values()
+    }
+
+    /// What the watch has to tell by now.
+    fn news(&mut self, store: &Store<K>, lag: Lag, now: Timestamp) -> Vec<Entry<K>> {
+        let due = store.log()[self.told..].iter().take_while(|entry| lag.told_at(entry.at) <= now);
+        let news: Vec<Entry<K>> = due.cloned().collect();
+        self.told += news.len();
+        news
+    }
+
+    fn take(&mut self, entry: &Entry<K>) {
+        if entry.deleted {
+            self.objects.remove(&entry.name);
+        } else {
+            self.objects.insert(entry.name.clone(), entry.object.clone());
+        }
+    }
+
+    /// Takes what the watch tells by now, and returns it.
+    fn take_all(&mut self, store: &Store<K>, lag: Lag, now: Timestamp) -> Vec<Arc<K>> {
+        let news = self.news(store, lag, now);
+        news.iter().for_each(|entry| self.take(entry));
+        news.into_iter().map(|entry| entry.object).collect()
+    }
+
+    /// Lists all there is, as a watch does when it begins.
+    fn list(&mut self, store: &Store<K>) -> Vec<Arc<K>> {
+        self.objects = store.iter().map(|object| (object.name_any(), object.clone())).collect();
+        self.told = store.log().len();
+        store.all()
+    }
+
+    fn next(&self, store: &Store<K>, lag: Lag) -> Option<Timestamp> {
+        store.log().get(self.told).map(|entry| lag.told_at(entry.at))
+    }
+}
+
+/// How far behind each watch is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lags {
+    pub tasks: Lag,
+    pub runs: Lag,
+    pub cron_jobs: Lag,
+    pub jobs: Lag,
+    pub pods: Lag,
+}
+
+/// All kinds.
+#[derive(Clone, Debug, Default)]
+pub struct Caches {
+    pub tasks: Cache<AutomationTask>,
+    pub runs: Cache<AutomationRun>,
+    pub cron_jobs: Cache<CronJob>,
+    pub jobs: Cache<Job>,
+    pub pods: Cache<Pod>,
+}
+
+impl Caches {
+    /// Takes the news of all watches and returns what they touch.
+    pub fn take(&mut self, cluster: &Cluster, lags: &Lags) -> Vec<Key> {
+        let now = cluster.now;
+        let tasks = self.tasks.take_all(&cluster.tasks, lags.tasks, now);
+        let runs = self.runs.take_all(&cluster.runs, lags.runs, now);
+        let cron_jobs = self.cron_jobs.take_all(&cluster.cron_jobs, lags.cron_jobs, now);
+        let jobs = self.jobs.news(&cluster.jobs, lags.jobs, now);
+        jobs.iter().for_each(|entry| self.take_job(entry));
+        let pods = self.pods.news(&cluster.pods, lags.pods, now);
+        pods.iter().for_each(|entry| self.take_pod(entry));
+        let jobs: Vec<Arc<Job>> = jobs.into_iter().map(|entry| entry.object).collect();
+        let pods: Vec<Arc<Pod>> = pods.into_iter().map(|entry| entry.object).collect();
+        self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods)
+    }
+
+    /// With a Job go the last views of its pods.
+    fn take_job(&mut self, entry: &Entry<Job>) {
+        self.jobs.take(entry);
+        if entry.deleted {
+            let of_job = |pod: &Pod| pod.labels().get(label::JOB_NAME) == Some(&entry.name);
+            self.pods.objects.retain(|_, pod| !(of_job(pod) && pod.metadata.deletion_timestamp.is_some() && is_evidence(pod)));
+        }
+    }
+
+    /// A pod that has ended and then goes while its Job stands stays as it was last seen.
+    fn take_pod(&mut self, entry: &Entry<Pod>) {
+        let stands = entry.object.labels().get(label::JOB_NAME).is_some_and(|job| self.jobs.get(job).is_some());
+        if !(entry.deleted && is_evidence(&entry.object) && stands) {
+            self.pods.take(entry);
+        }
+    }
+
+    /// Lists everything anew, as after a restart.
+    pub fn list(&mut self, cluster: &Cluster) -> Vec<Key> {
+        let tasks = self.tasks.list(&cluster.tasks);
+        let runs = self.runs.list(&cluster.runs);
+        let cron_jobs = self.cron_jobs.list(&cluster.cron_jobs);
+        let jobs = self.jobs.list(&cluster.jobs);
+        let pods = self.pods.list(&cluster.pods);
+        self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods)
+    }
+
+    /// When a watch tells something next.
+    pub fn next(&self, cluster: &Cluster, lags: &Lags) -> Option<Timestamp> {
+        let next = [
+            self.tasks.next(&cluster.tasks, lags.tasks),
+            self.runs.next(&cluster.runs, lags.runs),
+            self.cron_jobs.next(&cluster.cron_jobs, lags.cron_jobs),
+            self.jobs.next(&cluster.jobs, lags.jobs),
+            self.pods.next(&cluster.pods, lags.pods),
+        ];
+        next.into_iter().flatten().min()
+    }
+
+    pub fn runs_of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a Arc<AutomationRun>> {
+        self.runs.iter().filter(move |run| run.spec.task_ref.name == task)
+    }
+
+    fn touched(
+        &self,
+        tasks: &[Arc<AutomationTask>],
+        runs: &[Arc<AutomationRun>],
+        cron_jobs: &[Arc<CronJob>],
+        jobs: &[Arc<Job>],
+        pods: &[Arc<Pod>],
+    ) -> Vec<Key> {
+        let by_task = tasks.iter().flat_map(|task| self.task_touched(&task.name_any()));
+        let by_run = runs.iter().flat_map(|run| {
+            let task = Key::Task(run.spec.task_ref.name.clone());
+            [Some(task), (!ledger::is_finished(run)).then(|| Key::Run(run.name_any()))].into_iter().flatten()
+        });
+        let by_cron_job = cron_jobs.iter().filter_map(|cron_job| Some(Key::Task(cron_job.labels().get(label::TASK)?.clone())));
+        let by_job = jobs.iter().filter_map(|job| run_of(job).or_else(|| Some(Key::Task(job.labels().get(label::TASK)?.clone()))));
+        let by_pod = pods.iter().filter_map(|pod| run_of(self.jobs.get(pod.labels().get(label::JOB_NAME)?)?));
+        by_task.chain(by_run).chain(by_cron_job).chain(by_job).chain(by_pod).collect()
+    }
+
+    fn task_touched(&self, task: &str) -> Vec<Key> {
+        let waits = |run: &AutomationRun| run.status.as_ref().is_none_or(|status| status.start_time.is_none()) && !ledger::is_finished(run);
+        let waiting = self.runs_of(task).filter(|run| waits(run)).map(|run| Key::Run(run.name_any()));
+        std::iter::once(Key::Task(task.to_owned())).chain(waiting).collect()
+    }
+}
+
+fn run_of(job: &Job) -> Option<Key> {
+    Some(Key::Run(job.labels().get(label::RUN)?.clone()))
+}

@@ -1,0 +1,63 @@
+//! The operator dies after each single write of a story in turn, and starts again: the end must be the same.
+
+use serde_json::json;
+
+use super::{
+    people::Act,
+    scenario::Scenario,
+    script::{End, Life, OnTerm},
+    world::World,
+};
+
+fn nightly_with_back_off() -> Scenario {
+    let spec = json!({
+        "schedule": { "cron": ["*/10 * * * *"] },
+        "retry": { "limit": 2, "backoff": { "initialSeconds": 20 } },
+        "exitCodes": { "noData": [2], "fatal": [3] },
+        "timeouts": { "attemptSeconds": 60, "pendingSeconds": 60 },
+        "history": { "succeeded": 0, "failed": 0 },
+    });
+    Scenario::new(spec, vec![Life::exit(5, 1), Life::exit(5, 1), Life::exit(5, 2)]).during(300)
+}
+
+fn on_demand_and_cancelled() -> Scenario {
+    let life = Life::of(End::Never).on_term(OnTerm::Exits { after: 2, code: 7 });
+    Scenario::new(json!({ "retry": { "limit": 2 } }), vec![life]).on_demand().with(60, Act::Cancel(0)).during(300)
+}
+
+fn edited_and_made_by_hand() -> Scenario {
+    let spec = json!({ "schedule": { "cron": ["*/2 * * * *"] }, "history": { "succeeded": 1 } });
+    Scenario::new(spec, vec![Life::exit(5, 0)])
+        .with(50, Act::JobFromCronJob { name: "by-hand".to_owned() })
+        .with(70, Act::Reschedule("*/3 * * * *".to_owned()))
+        .with(80, Act::EditCronJob)
+        .with(190, Act::DeleteCronJob)
+        .during(200)
+}
+
+/// Sweeps all writes of the story.
+fn dies_after_each_write(story: &Scenario) {
+    let whole = World::ended(story);
+    let writes = whole.operator.writes.len();
+    assert!(writes > 5, "{:#?}", whole.operator.writes);
+    for nth in 1..=writes {
+        let cut = World::ended(&story.clone().crash(nth, 0));
+        let after = &whole.operator.writes[nth - 1];
+        assert_eq!(cut.end(), whole.end(), "the operator died after write {nth}, {after:?}");
+    }
+}
+
+#[test]
+fn a_scheduled_run_with_back_off_ends_the_same_wherever_the_operator_dies() {
+    dies_after_each_write(&nightly_with_back_off());
+}
+
+#[test]
+fn a_cancelled_run_ends_the_same_wherever_the_operator_dies() {
+    dies_after_each_write(&on_demand_and_cancelled());
+}
+
+#[test]
+fn edits_and_jobs_made_by_hand_end_the_same_wherever_the_operator_dies() {
+    dies_after_each_write(&edited_and_made_by_hand());
+}

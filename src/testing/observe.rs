@@ -1,0 +1,119 @@
+//! What a planner sees, read as `observe` reads it: from caches, and live where a cache may be behind.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::{
+    caches::{Caches, is_evidence},
+    cluster::Cluster,
+};
+use crate::{
+    api::{AutomationRun, AutomationTask, Contract, label},
+    ledger,
+    observe::cron_job,
+    outcome::{JobEnd, JobSeen, PodPhase, PodSeen, Trouble},
+    plan::{automation_run, automation_task},
+};
+
+/// What is known about a task.
+pub fn task(cluster: &Cluster, caches: &Caches, task: Arc<AutomationTask>) -> automation_task::Seen {
+    let name = task.name_any();
+    let no_pods: [Arc<Pod>; 0] = [];
+    let of_task = caches.jobs.iter().filter(|job| job.labels().get(label::TASK) == Some(&name));
+    let mut jobs: Vec<JobSeen> = of_task.map(|job| JobSeen::read(job, &no_pods)).collect();
+    jobs.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    let marks = jobs.iter().filter(|job| job.by_cron_job).filter_map(|job| job.run.as_ref());
+    let gone = |run: &&String| caches.runs.get(run).is_none() && cluster.runs.get(run).is_none();
+    let unadopted = jobs.iter().filter(|job| job.by_cron_job && job.run.is_none());
+    automation_task::Seen {
+        cron_jobs: caches.cron_jobs.iter().filter(|c| c.labels().get(label::TASK) == Some(&name)).map(|c| cron_job(c)).collect(),
+        runs: caches.runs_of(&name).cloned().collect(),
+        runs_gone: marks.filter(gone).cloned().collect(),
+        names_taken: unadopted.filter(|job| caches.runs.get(&job.name).is_some()).map(|job| job.name.clone()).collect(),
+        written: Vec::new(),
+        refusals: Vec::new(),
+        task,
+        jobs,
+    }
+}
+
+/// What is known about a run.
+pub fn run(cluster: &Cluster, caches: &Caches, run: Arc<AutomationRun>) -> automation_run::Seen {
+    let mut seen = automation_run::Seen {
+        task: caches.tasks.get(&run.spec.task_ref.name).cloned(),
+        run: run.clone(),
+        jobs: Vec::new(),
+        first_job: None,
+        troubles: Vec::new(),
+        refusals: Vec::new(),
+    };
+    if ledger::is_finished(&run) {
+        return seen;
+    }
+    let marked = caches.jobs.iter().filter(|job| job.labels().get(label::RUN) == run.metadata.name.as_ref());
+    let mut jobs: Vec<Arc<Job>> = marked.filter(|job| belongs(job, &run)).cloned().collect();
+    for expected in expected_jobs(&run) {
+        if jobs.iter().all(|job| job.name_any() != expected) {
+            jobs.extend(cluster.jobs.get(&expected).filter(|job| belongs(job, &run)).cloned());
+        }
+    }
+    seen.jobs = jobs.iter().map(|job| read_job(cluster, caches, job)).collect();
+    seen.jobs.sort_by_key(|job| (job.attempt, job.created));
+    let Some(last) = seen.jobs.last() else { return seen };
+    let begun = last.pods.iter().any(|pod| pod.begun);
+    let deadline_passed = matches!(&last.end, Some(JobEnd::Failed { reason, .. }) if reason == "DeadlineExceeded");
+    let slow_start = last.end.is_none() && cluster.now.as_second() - last.created.as_second() >= 3;
+    if !begun && (slow_start || deadline_passed) {
+        seen.troubles = troubles(cluster, last);
+    }
+    let may_retry = matches!(last.end, Some(JobEnd::Failed { .. }));
+    let first = seen.jobs.first().filter(|first| may_retry && first.contract.as_ref().is_some_and(Contract::operator_makes_attempts));
+    seen.first_job = first.and_then(|first| cluster.jobs.get(&first.name)).map(|job| json!(**job));
+    seen
+}
+
+fn expected_jobs(run: &AutomationRun) -> Vec<String> {
+    let attempts = run.status.iter().flat_map(|status| &status.attempts);
+    let mut names: Vec<String> = run.annotations().get(label::ADOPTED_JOB).into_iter().chain(attempts.map(|a| &a.job)).cloned().collect();
+    names.dedup();
+    names
+}
+
+fn belongs(job: &Job, run: &AutomationRun) -> bool {
+    let uid = run.uid();
+    let owned = job.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+    let marked = job.labels().get(label::RUN);
+    let free = marked.is_none() || marked == run.metadata.name.as_ref();
+    let recorded = free && run.annotations().get(label::ADOPTED_UID).is_some_and(|recorded| Some(recorded) == job.uid().as_ref());
+    job.labels().get(label::TASK) == Some(&run.spec.task_ref.name) && (owned || recorded)
+}
+
+/// Pods come from the cache and, where the Job has ended and the cache cannot account for them all, from the server.
+fn read_job(cluster: &Cluster, caches: &Caches, job: &Job) -> JobSeen {
+    let uid = job.uid();
+    let is_its = |pod: &&Arc<Pod>| pod.labels().get(label::CONTROLLER_UID) == uid.as_ref();
+    let mut pods: Vec<Arc<Pod>> = caches.pods.iter().filter(is_its).cloned().collect();
+    let seen = JobSeen::read(job, &pods);
+    let is_counted = |pod: &&PodSeen| !pod.is_live() && (pod.disruption.is_none() || pod.phase == PodPhase::Succeeded);
+    let ended = seen.pods.iter().filter(is_counted).count();
+    let accounted = i32::try_from(ended).unwrap_or(i32::MAX) >= seen.counted && seen.pods.iter().all(|pod| !pod.is_live());
+    if seen.end.is_none() || accounted {
+        return seen;
+    }
+    let listed: Vec<Arc<Pod>> = cluster.pods.iter().filter(is_its).cloned().collect();
+    pods.retain(|pod| is_evidence(pod) && listed.iter().all(|there| there.uid() != pod.uid()));
+    pods.extend(listed);
+    JobSeen::read(job, &pods)
+}
+
+fn troubles(cluster: &Cluster, job: &JobSeen) -> Vec<Trouble> {
+    let prefix = format!("{}-", job.name);
+    let live: Vec<&String> = job.pods.iter().filter(|pod| pod.is_live()).map(|pod| &pod.uid).collect();
+    let of_job = |uid: &String| *uid == job.uid || live.contains(&uid);
+    let of_gone = |name: &String| live.is_empty() && job.pods.is_empty() && name.starts_with(&prefix);
+    let told = cluster.warnings.iter().filter(|warned| of_job(&warned.about_uid) || of_gone(&warned.about_name));
+    told.map(|warned| warned.trouble.clone()).collect()
+}

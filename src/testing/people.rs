@@ -1,0 +1,138 @@
+//! What people do to the objects: at any time, in any order, and not always wisely.
+
+use jiff::SignedDuration;
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+use super::{NAMESPACE, cluster::Cluster, cron_job_controller, operator::Operator, scenario::TASK, store::Store};
+use crate::{api::AutomationRun, ledger};
+
+/// One act. Where there are several objects to choose from, the number chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    CreateRun {
+        name: String,
+        parameters: Vec<(String, String)>,
+    },
+    JobFromCronJob {
+        name: String,
+    },
+    Cancel(usize),
+    ChangeImage,
+    Reschedule(String),
+    Suspend(bool),
+    /// The task has no schedule any more.
+    Unschedule,
+    DeleteTask,
+    DeleteCronJob,
+    EditCronJob,
+    DeleteJob(usize),
+    DeletePod(usize),
+    DeleteRun(usize),
+    RefuseJobs(bool),
+    RefusePods(bool),
+    /// The operator is away for so many seconds.
+    StopOperator(i64),
+    /// Its watches begin anew, and tell again what they have told.
+    RepeatEvents,
+}
+
+impl Act {
+    /// Whether it takes evidence away, so that nobody can be sure of how a run went.
+    pub fn destroys(&self) -> bool {
+        matches!(self, Act::DeleteTask | Act::DeleteCronJob | Act::DeleteJob(_) | Act::DeleteRun(_))
+    }
+
+    pub fn carry_out(&self, cluster: &mut Cluster, operator: &mut Operator) {
+        let now = cluster.now;
+        match self {
+            Act::CreateRun { name, parameters } => {
+                let given: Vec<_> = parameters.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+                create_run(cluster, name, &json!({ "taskRef": { "name": TASK }, "parameters": given }));
+            }
+            Act::JobFromCronJob { name } => {
+                let job = cluster.cron_jobs.iter().next().map(|cron_job| cron_job_controller::job_by_hand(cron_job, name));
+                if let Some(job) = job {
+                    // Refused where the name is taken or the quota is full, as people are.
+                    drop(cluster.create_job(&job));
+                }
+            }
+            Act::Cancel(which) => {
+                let goes_on = |run: &AutomationRun| !ledger::is_finished(run);
+                if let Some(name) = choose(&cluster.runs, *which, goes_on) {
+                    cluster.runs.edit(now, &name, |run| {
+                        run.spec.cancel = Some(true);
+                        run.metadata.generation = run.metadata.generation.map(|generation| generation + 1);
+                    });
+                }
+            }
+            Act::ChangeImage => edit_task(cluster, |spec| spec.image = Some("registry/x:2".to_owned())),
+            Act::Reschedule(line) => edit_task(cluster, |spec| {
+                if let Some(schedule) = &mut spec.schedule {
+                    schedule.cron = vec![line.clone()];
+                }
+            }),
+            Act::Suspend(suspend) => edit_task(cluster, |spec| {
+                if let Some(schedule) = &mut spec.schedule {
+                    schedule.suspend = Some(*suspend);
+                }
+            }),
+            Act::Unschedule => edit_task(cluster, |spec| spec.schedule = None),
+            Act::DeleteTask => cluster.tasks.remove(now, TASK),
+            Act::DeleteCronJob => {
+                if let Some(name) = choose(&cluster.cron_jobs, 0, |_| true) {
+                    cluster.cron_jobs.remove(now, &name);
+                }
+            }
+            Act::EditCronJob => {
+                if let Some(name) = choose(&cluster.cron_jobs, 0, |_| true) {
+                    cluster.cron_jobs.edit(now, &name, |cron_job| {
+                        cron_job.spec.get_or_insert_default().concurrency_policy = Some("Allow".to_owned());
+                        cron_job.metadata.generation = cron_job.metadata.generation.map(|generation| generation + 1);
+                    });
+                }
+            }
+            Act::DeleteJob(which) => {
+                if let Some(name) = choose(&cluster.jobs, *which, |_| true) {
+                    cluster.jobs.remove(now, &name);
+                }
+            }
+            Act::DeletePod(which) => {
+                if let Some(name) = choose(&cluster.pods, *which, |_| true) {
+                    cluster.delete_pod(&name);
+                }
+            }
+            Act::DeleteRun(which) => {
+                if let Some(name) = choose(&cluster.runs, *which, |_| true) {
+                    cluster.runs.remove(now, &name);
+                }
+            }
+            Act::RefuseJobs(refuse) => cluster.jobs_refused = *refuse,
+            Act::RefusePods(refuse) => cluster.pods_refused = *refuse,
+            Act::StopOperator(seconds) => operator.crash(now + SignedDuration::from_secs(*seconds)),
+            Act::RepeatEvents => operator.touch_all(cluster),
+        }
+    }
+}
+
+fn choose<K: Resource<DynamicType = ()> + Clone + PartialEq>(store: &Store<K>, which: usize, may: impl Fn(&K) -> bool) -> Option<String> {
+    let names: Vec<String> = store.iter().filter(|object| may(object)).map(|object| object.name_any()).collect();
+    names.get(which % names.len().max(1)).cloned()
+}
+
+fn create_run(cluster: &mut Cluster, name: &str, spec: &serde_json::Value) {
+    let meta = json!({ "name": name, "namespace": NAMESPACE });
+    let run = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationRun", "metadata": meta, "spec": spec });
+    if let Ok(run) = serde_json::from_value(run) {
+        // A name that is taken is refused, as people are.
+        drop(cluster.runs.create(cluster.now, run));
+    }
+}
+
+fn edit_task(cluster: &mut Cluster, change: impl FnOnce(&mut crate::api::AutomationTaskSpec)) {
+    let now = cluster.now;
+    cluster.tasks.edit(now, TASK, |task| {
+        change(&mut task.spec);
+        task.metadata.generation = task.metadata.generation.map(|generation| generation + 1);
+    });
+}

@@ -1,0 +1,202 @@
+//! Scenarios that nobody thought of.
+
+use jiff::SignedDuration;
+use proptest::{
+    collection, option,
+    prelude::*,
+    sample::select,
+    test_runner::{Config, FileFailurePersistence, RngSeed},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    caches::{Lag, Lags},
+    operator::Mishaps,
+    people::Act,
+    scenario::{self, Scenario},
+    script::{End, Life, OnTerm, Script, Start},
+};
+
+/// So many cases, always the same ones: a red check is about the change at hand. `PROPTEST_CASES` asks for more, and for
+/// others each time.
+pub fn config(cases: u32) -> Config {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let config = Config {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        max_shrink_iters: 200,
+        ..Config::default()
+    };
+    if asked { config } else { Config { cases, rng_seed: RngSeed::Fixed(20_261_124), ..config } }
+}
+
+/// Anything: people who meddle, watches that lag, crashes.
+pub fn any_scenario() -> impl Strategy<Value = Scenario> {
+    (any::<u64>(), spec(), script(), acts(), lags(), mishaps()).prop_map(|(seed, spec, script, acts, lags, mishaps)| Scenario {
+        seed,
+        spec,
+        script,
+        acts,
+        lags,
+        mishaps,
+        seconds: 420,
+    })
+}
+
+/// Mishaps, and nobody who meddles: how each run ends follows from its script.
+pub fn undisturbed_scenario() -> impl Strategy<Value = Scenario> {
+    let away = collection::vec((0..400_i64, select(vec![1_i64, 30, 200])), 0..3);
+    (any_scenario(), away, scripts_of(judged_life())).prop_map(|(scenario, away, script)| {
+        let away = away.into_iter().map(|(at, seconds)| (at, Act::StopOperator(seconds)));
+        let mut acts: Vec<(i64, Act)> = away.collect();
+        acts.push((40, create_run("r1")));
+        acts.push((100, Act::RepeatEvents));
+        Scenario { acts, script, ..scenario }
+    })
+}
+
+fn create_run(name: &str) -> Act {
+    Act::CreateRun { name: name.to_owned(), parameters: Vec::new() }
+}
+
+fn spec() -> impl Strategy<Value = Value> {
+    let schedule = option::weighted(0.8, schedule());
+    (schedule, retry(), exit_codes(), timeouts(), option::of((0..3_i32, 0..3_i32))).prop_map(
+        |(schedule, retry, exit_codes, timeouts, history)| {
+            let mut spec = Map::new();
+            spec.extend(schedule.map(|schedule| ("schedule".to_owned(), schedule)));
+            spec.insert("retry".to_owned(), retry);
+            spec.insert("exitCodes".to_owned(), exit_codes);
+            spec.insert("timeouts".to_owned(), timeouts);
+            let history = history.map(|(succeeded, failed)| json!({ "succeeded": succeeded, "failed": failed }));
+            spec.extend(history.map(|history| ("history".to_owned(), history)));
+            spec.insert("parameters".to_owned(), json!([{ "name": "DAY", "pattern": "[0-9]+", "default": "1" }]));
+            Value::Object(spec)
+        },
+    )
+}
+
+fn schedule() -> impl Strategy<Value = Value> {
+    let lines =
+        select(vec![json!(["*/2 * * * *"]), json!(["*/3 * * * *"]), json!(["*/5 * * * *"]), json!(["*/4 * * * *", "1-59/4 * * * *"])]);
+    (lines, select(vec!["Allow", "Forbid", "Replace"]), option::of(select(vec![10, 60, 200]))).prop_map(|(lines, policy, deadline)| {
+        let mut schedule = json!({ "cron": lines, "concurrencyPolicy": policy });
+        if let Some(deadline) = deadline {
+            schedule["startingDeadlineSeconds"] = json!(deadline);
+        }
+        schedule
+    })
+}
+
+fn retry() -> impl Strategy<Value = Value> {
+    let back_off = (select(vec![5_i64, 20]), select(vec![100, 200, 300]), select(vec![0, 50]));
+    (0..4_i32, option::of(back_off), option::of(any::<bool>())).prop_map(|(limit, back_off, on_timeout)| {
+        let mut retry = json!({ "limit": limit });
+        if let Some((initial, factor, jitter)) = back_off.filter(|_| limit > 0) {
+            retry["backoff"] = json!({ "initialSeconds": initial, "factorPercent": factor, "maxSeconds": 60, "jitterPercent": jitter });
+        }
+        if let Some(on_timeout) = on_timeout {
+            retry["onTimeout"] = json!(on_timeout);
+        }
+        retry
+    })
+}
+
+fn exit_codes() -> impl Strategy<Value = Value> {
+    let lists = (select(vec![vec![], vec![2]]), select(vec![vec![], vec![1], vec![137]]), select(vec![vec![], vec![3], vec![3, 143]]));
+    (lists, option::of(select(vec!["Retryable", "Fatal"]))).prop_map(|((no_data, retryable, fatal), otherwise)| {
+        let mut codes = json!({ "noData": no_data, "retryable": retryable, "fatal": fatal });
+        if let Some(otherwise) = otherwise {
+            codes["otherwise"] = json!(otherwise);
+        }
+        codes
+    })
+}
+
+fn timeouts() -> impl Strategy<Value = Value> {
+    (select(vec![20_i64, 60]), select(vec![15_i64, 60, 900]), option::of(select(vec![60_i64, 90, 400])), any::<bool>()).prop_map(
+        |(attempt, pending, run, short)| {
+            let mut timeouts = json!({ "attemptSeconds": attempt, "pendingSeconds": pending });
+            if let Some(run) = run.filter(|_| short) {
+                timeouts["runSeconds"] = json!(run);
+            }
+            timeouts
+        },
+    )
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let start = prop_oneof![
+        8 => (0..4_i64).prop_map(Start::After),
+        1 => select(vec![Start::Unschedulable, Start::NoImage, Start::NoSecret, Start::NoMount]),
+    ];
+    scripts_of((start, judged_life()).prop_map(|(start, life)| Life { start, ..life }))
+}
+
+/// What ends by itself or by a timeout.
+fn judged_life() -> impl Strategy<Value = Life> {
+    let end = prop_oneof![
+        12 => (select(vec![0_i64, 3, 15, 45]), select(vec![0, 0, 0, 1, 2, 3, 7, 143])).prop_map(|(after, code)| End::Exit { after, code }),
+        1 => Just(End::OutOfMemory { after: 3 }),
+        1 => Just(End::CannotStart),
+        1 => Just(End::Evicted { after: 5 }),
+        1 => Just(End::NodeLost { after: 5 }),
+        1 => Just(End::Never),
+    ];
+    let on_term = prop_oneof![
+        2 => Just(OnTerm::Dies),
+        2 => (0..4_i64, select(vec![0, 2, 3, 7])).prop_map(|(after, code)| OnTerm::Exits { after, code }),
+        1 => Just(OnTerm::Ignores),
+    ];
+    (0..4_i64, end, on_term).prop_map(|(start, end, on_term)| Life { start: Start::After(start), end, on_term })
+}
+
+/// The last life of each run ends by itself, since it is lived again and again.
+fn scripts_of(life: impl Strategy<Value = Life>) -> impl Strategy<Value = Script> {
+    let last = select(vec![0, 0, 1, 3]).prop_map(|code| Life::exit(4, code));
+    collection::vec((collection::vec(life, 0..4), last), 1..3)
+        .prop_map(|runs| Script(runs.into_iter().map(|(lives, last)| lives.into_iter().chain([last]).collect()).collect()))
+}
+
+fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
+    let act = prop_oneof![
+        4 => select(vec!["r1", "r2"]).prop_map(create_run),
+        1 => Just(Act::CreateRun { name: "r3".to_owned(), parameters: vec![("DAY".to_owned(), "x".to_owned())] }),
+        2 => Just(Act::JobFromCronJob { name: "by-hand".to_owned() }),
+        3 => (0..4_usize).prop_map(Act::Cancel),
+        1 => Just(Act::ChangeImage),
+        1 => Just(Act::Reschedule("*/4 * * * *".to_owned())),
+        1 => any::<bool>().prop_map(Act::Suspend),
+        1 => Just(Act::DeleteTask),
+        1 => Just(Act::DeleteCronJob),
+        1 => Just(Act::EditCronJob),
+        1 => (0..4_usize).prop_map(Act::DeleteJob),
+        2 => (0..4_usize).prop_map(Act::DeletePod),
+        1 => (0..4_usize).prop_map(Act::DeleteRun),
+        1 => any::<bool>().prop_map(Act::RefuseJobs),
+        1 => any::<bool>().prop_map(Act::RefusePods),
+        2 => select(vec![1_i64, 20, 100]).prop_map(Act::StopOperator),
+        1 => Just(Act::RepeatEvents),
+    ];
+    collection::vec((0..420_i64, act), 0..7)
+}
+
+fn lags() -> impl Strategy<Value = Lags> {
+    let lag = || {
+        let silent = option::weighted(0.2, (0..400_i64, select(vec![4_i64, 20])));
+        (select(vec![0_i64, 0, 0, 1, 3]), silent).prop_map(|(seconds, silent)| Lag {
+            seconds,
+            silent: silent.map(|(from, length)| {
+                let at = |seconds| scenario::start() + SignedDuration::from_secs(seconds);
+                (at(from), at(from + length))
+            }),
+        })
+    };
+    (lag(), lag(), lag(), lag(), lag()).prop_map(|(tasks, runs, cron_jobs, jobs, pods)| Lags { tasks, runs, cron_jobs, jobs, pods })
+}
+
+fn mishaps() -> impl Strategy<Value = Mishaps> {
+    let crashes = collection::btree_map(1..40_usize, select(vec![0_i64, 1, 30]), 0..3);
+    let lost_answers = collection::btree_set(1..40_usize, 0..3);
+    let delays = collection::btree_map(1..30_usize, select(vec![1_i64, 4, 9]), 0..3);
+    (crashes, lost_answers, delays).prop_map(|(crashes, lost_answers, delays)| Mishaps { crashes, lost_answers, delays })
+}

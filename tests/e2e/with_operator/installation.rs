@@ -1,0 +1,57 @@
+//! The operator as it is installed.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+
+use super::place::{says, story};
+use crate::support::kubectl;
+
+const SYSTEM: &str = "nightshift-system";
+
+#[tokio::test]
+async fn the_operator_runs_without_any_right_on_its_node() {
+    story(async |place| {
+        let ours = ListParams::default().labels("app.kubernetes.io/name=nightshift").fields("status.phase=Running");
+        let pods = Api::<Pod>::namespaced(place.client.clone(), SYSTEM).list(&ours).await.expect("listing pods").items;
+        assert_eq!(pods.len(), 1, "one replica");
+        let spec = pods[0].spec.clone().expect("a spec");
+        let pod = spec.security_context.expect("a security context");
+        assert_eq!((pod.run_as_non_root, pod.run_as_user), (Some(true), Some(65532)));
+        assert_eq!(pod.seccomp_profile.map(|profile| profile.type_), Some("RuntimeDefault".to_owned()));
+        assert_eq!((spec.host_network, spec.host_pid, spec.host_ipc), (None, None, None));
+        assert_eq!(spec.containers.len(), 1);
+        let container = &spec.containers[0];
+        let context = container.security_context.clone().expect("a security context");
+        assert_eq!(context.read_only_root_filesystem, Some(true));
+        assert_eq!(context.allow_privilege_escalation, Some(false));
+        assert_eq!(context.capabilities.and_then(|c| c.drop), Some(vec!["ALL".to_owned()]));
+        let volumes = spec.volumes.unwrap_or_default();
+        assert!(volumes.iter().all(|volume| volume.projected.is_some()), "nothing but its token is mounted: {volumes:?}");
+        let resources = container.resources.clone().expect("resources");
+        assert!(resources.requests.is_some() && resources.limits.is_some_and(|limits| limits.contains_key("memory")));
+        assert!(container.liveness_probe.is_some() && container.readiness_probe.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_operators_namespace_can_be_restricted() {
+    // Asked and not done: the server warns of each pod that the level would refuse.
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    let asked = kubectl(&["label", "--dry-run=server", "--overwrite", "namespace", SYSTEM, label], None).await;
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(asked.status.success() && said.is_empty(), "{said}");
+}
+
+#[tokio::test]
+async fn the_operators_image_holds_one_file() {
+    story(async |_| {
+        // Nothing to run but the operator: no shell, no tools.
+        for tool in ["/bin/sh", "/bin/ls", "/usr/bin/env"] {
+            let tried = kubectl(&["--namespace", SYSTEM, "exec", "deployment/nightshift", "--", tool], None).await;
+            assert!(!tried.status.success(), "{tool}");
+            says(&String::from_utf8_lossy(&tried.stderr), &[tool, "no such file or directory"]);
+        }
+    })
+    .await;
+}

@@ -1,0 +1,90 @@
+//! Schedules that the API server takes and that cannot be kept: shown on `Ready`, with the field and the fix.
+
+use k8s_openapi::api::batch::v1::CronJob;
+use kube::ResourceExt;
+use nightshift::api::{AutomationTask, condition};
+use serde_json::json;
+
+use super::place::{Place, end, says, story};
+use crate::support::ready;
+
+/// Asserts what `Ready` says, and that `Stalled` says the same to those who look for what needs a human.
+async fn refused(place: &Place, task: &str, reason: &str, parts: &[&str]) {
+    let seen = place.ready(task, "False", reason).await;
+    let (_, _, message) = ready(&seen).expect("Ready is told");
+    says(&message, parts);
+    let status = seen.status.clone().expect("a status");
+    let stalled = condition::find(&status.conditions, condition::STALLED).expect("Stalled is told");
+    assert_eq!((stalled.status.as_str(), stalled.message.as_str()), ("True", message.as_str()));
+    says(&place.events(task, reason).await.join("\n"), &[&format!("Warning {reason}")]);
+}
+
+#[tokio::test]
+async fn a_line_that_names_no_slot_is_refused_with_field_and_fix() {
+    story(async |place| {
+        let rows: [(&str, &str, &[&str]); 4] = [
+            ("backwards", "5-1 * * * *", &["schedule.cron[0] \"5-1 * * * *\"", "minute \"5-1\""]),
+            ("no-such-day", "0 2 30 2 *", &["schedule.cron[0] \"0 2 30 2 *\"", "names no day that exists"]),
+            ("hash-range", "H(50-99) * * * *", &["schedule.cron[0] \"H(50-99) * * * *\"", "minute \"H(50-99)\"", "59"]),
+            ("hash-backwards", "H(20-10) * * * *", &["schedule.cron[0] \"H(20-10) * * * *\"", "minute \"H(20-10)\""]),
+        ];
+        for (task, line, _) in rows {
+            place.script(task, "exit 0", &json!({ "schedule": { "cron": [line] } }).to_string()).await;
+        }
+        for (task, _, parts) in rows {
+            refused(place, task, "InvalidSchedule", parts).await;
+        }
+        assert_eq!(place.cron_jobs().await.len(), 0);
+        // It can be run on demand all the same.
+        place.run("now", "backwards").await;
+        assert_eq!(end(&place.finished("now").await), "Succeeded Completed: Success 0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_schedule_that_kubernetes_cannot_keep_says_what_would_help() {
+    story(async |place| {
+        let retries = "retry: {limit: 3, backoff: {initialSeconds: 60}}";
+        place.script("often", "exit 0", &format!("{{schedule: {{cron: ['*/5 * * * *']}}, {retries}}}")).await;
+        place.script("lines", "exit 0", "{schedule: {cron: ['0 2 * * *', '30 2 * * *']}}").await;
+        place.script("twice", "exit 0", "{schedule: {cron: ['0 2 * * *', '*/30 2 * * *'], concurrencyPolicy: Allow}}").await;
+        let told = [
+            "concurrencyPolicy Forbid cannot be kept with retry.backoff",
+            "slots can be 300 s apart",
+            "lower timeouts.runSeconds below 239, or use concurrencyPolicy Allow",
+        ];
+        refused(place, "often", "NeedsOperatorClock", &told).await;
+        let told = ["concurrencyPolicy Forbid cannot be kept with several cron lines", "lower timeouts.runSeconds below 1739"];
+        refused(place, "lines", "NeedsOperatorClock", &told).await;
+        refused(place, "twice", "NeedsOperatorClock", &["schedule.cron[0] and schedule.cron[1] share slots", "change one"]).await;
+        assert_eq!(place.cron_jobs().await.len(), 0);
+
+        // What it says helps.
+        place.change::<AutomationTask>("often", json!({ "spec": { "schedule": { "concurrencyPolicy": "Allow" } } })).await;
+        let fits = json!({ "spec": { "timeouts": { "attemptSeconds": 600, "pendingSeconds": 60, "runSeconds": 1700 } } });
+        place.change::<AutomationTask>("lines", fits).await;
+        for task in ["often", "lines"] {
+            let armed = place.armed(task).await.status.expect("a status");
+            assert!(condition::find(&armed.conditions, condition::STALLED).is_none(), "{task}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_that_cannot_be_kept_leaves_the_accepted_schedule_going() {
+    story(async |place| {
+        place.script("nightly", "exit 0", "{schedule: {cron: ['30 2 * * *']}}").await;
+        place.armed("nightly").await;
+        let before = place.get::<CronJob>("nightly").await;
+        place.change::<AutomationTask>("nightly", json!({ "spec": { "schedule": { "cron": ["5-1 2 * * *"] } } })).await;
+        refused(place, "nightly", "InvalidSchedule", &["schedule.cron[0]", "Until then the schedule accepted before goes on"]).await;
+        let after = place.get::<CronJob>("nightly").await;
+        assert_eq!((before.uid(), before.spec), (after.uid(), after.spec), "the CronJob is as it was");
+        place.change::<AutomationTask>("nightly", json!({ "spec": { "schedule": { "cron": ["45 2 * * *"] } } })).await;
+        place.armed("nightly").await;
+        assert_eq!(place.get::<CronJob>("nightly").await.spec.expect("a spec").schedule, "45 2 * * *");
+    })
+    .await;
+}
