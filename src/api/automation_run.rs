@@ -79,6 +79,7 @@ pub struct TaskRef {
 
 /// Why a run exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum Trigger {
     /// A person or a program asked for it.
     #[default]
@@ -151,6 +152,7 @@ fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum Phase {
     /// No attempt has begun to run.
     Pending,
@@ -162,6 +164,7 @@ pub enum Phase {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum Outcome {
     /// It did its work.
     Succeeded,
@@ -191,6 +194,7 @@ impl Outcome {
 
 /// Good or bad, for the single pane of what needs a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum RunResult {
     /// Succeeded or NoData.
     Good,
@@ -253,6 +257,7 @@ pub struct Attempt {
 
 /// What the end of an attempt means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum AttemptClass {
     /// It did its work.
     Success,

@@ -69,7 +69,8 @@ pub struct AutomationTaskSpec {
     #[x_kube(validation = no_nul_in_any())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub args: Option<Vec<String>>,
-    /// A script to run as it stands, instead of `command` and `args`.
+    /// A script to run as it stands, instead of `command` and `args`: it arrives byte for byte, nothing in it is expanded
+    /// or needs escaping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<Script>,
     /// Environment variables with literal values.
@@ -84,7 +85,9 @@ pub struct AutomationTaskSpec {
     #[x_kube(validation = object_name())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// The full way: a pod template, for volumes, sidecars, CSI secrets, Vault Agent annotations, node selection.
+    /// The full way: a pod template, for volumes, sidecars, CSI secrets, Vault Agent annotations, node selection. It needs
+    /// a container named `main`, or `image`, which makes one. The short fields are merged into `main`; what the template
+    /// says wins over Nightshift's defaults. Every pod field is kept as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<PodTemplate>,
     /// Values that a run may set.
@@ -104,7 +107,7 @@ pub struct AutomationTaskSpec {
     /// How often and when a failed attempt is tried again. No retries where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// How long things may take. Finite where unset.
+    /// How long things may take, in seconds. All are finite where unset: nothing hangs for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
     /// How many finished runs are kept.
@@ -172,6 +175,7 @@ pub struct ClockStatus {
 
 /// The clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum ClockKind {
     /// Kubernetes' CronJob controller.
     CronJob,

@@ -68,7 +68,7 @@ pub struct Owner {
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
-    /// Name of the on-call rota that alerts go to.
+    /// Name of the on-call rota; told in the Event of a run that ends badly.
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_call: Option<String>,
@@ -84,6 +84,7 @@ pub struct Owner {
 
 /// How bad a failed run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum Severity {
     /// Wakes a person at night.
     Critical,
@@ -232,8 +233,10 @@ pub struct Schedule {
     /// Cron lines; the task is due when any of them is. Five fields (minute, hour, day of month, month, day of week)
     /// or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. `H` stands for a value that is hashed from the task's
     /// namespace and name: it is always the same for one task and spreads the load of many, as in `H 2 * * *`
-    /// (some minute after two) or `H/15 * * * *`. Sunday is 0 or 7. More than one line needs runs that cannot overlap:
-    /// see `concurrencyPolicy`.
+    /// (some minute after two), `H/15 * * * *` or `H(0-29) * * * *`. Sunday is 0 or 7. Where clocks are put forward a time
+    /// that they jump over does not happen; where they are put back a time that they repeat happens twice. With more than
+    /// one line, `concurrencyPolicy` Forbid and Replace need runs that end before the next slot of any line: set
+    /// `timeouts.runSeconds`.
     #[schemars(schema_with = "cron_lines")]
     pub cron: Vec<String>,
     /// IANA name of the zone that the cron lines are meant in, for example `Europe/Berlin`. UTC where unset.
@@ -248,7 +251,8 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
     /// How late a slot may start, in seconds; 60 where unset. A slot that could not start in time (the cluster was
-    /// down, the run before it went on) is dropped and not run late.
+    /// down, or under Forbid the run before it went on) is dropped. Until then it may still start: under Forbid up to
+    /// that long after its time, should the run before it end.
     #[schemars(range(min = 10, max = 604_800))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline_seconds: Option<i64>,
@@ -256,6 +260,7 @@ pub struct Schedule {
 
 /// What happens when a slot is due while the run of an earlier slot goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum ConcurrencyPolicy {
     /// Skip the slot.
     #[default]
@@ -331,6 +336,7 @@ pub struct ExitCodes {
 
 /// What an unlisted exit code means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum Otherwise {
     /// Retried while `retry.limit` allows.
     #[default]
@@ -352,11 +358,12 @@ fn exit_code_list(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[x_kube(validation = Rule::new("!has(self.backoff) || (has(self.limit) && self.limit > 0)").message("retry.backoff has no effect without retries; set retry.limit to at least 1").field_path(".backoff"))]
 pub struct Retry {
     /// Retries after the first try; 0 where unset. A script is not safe to run twice until its owner says so. A pod that
-    /// is evicted or loses its node is replaced without using up a retry; one removed by `kubectl delete pod` is not.
+    /// is evicted or loses its node is replaced without using up a retry; one removed by `kubectl delete pod` uses one up.
     #[schemars(range(min = 0, max = 100))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    /// Waiting times between attempts. Where unset, Kubernetes' Job controller retries by itself after 10, 20, 40 …
+    /// Waiting times between attempts: `initialSeconds`, then each time `factorPercent` of the one before, at most
+    /// `maxSeconds`. Where unset, Kubernetes' Job controller retries by itself after 10, 20, 40 …
     /// seconds, at most 6 minutes, also while the operator is down. Where set, each attempt is a Job that the operator makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,

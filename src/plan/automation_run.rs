@@ -395,11 +395,12 @@ fn try_again(
     let left = deadline.as_second() - now.as_second();
     let frozen = seen.first_job.as_ref().and_then(|first| build::next_job(first, &seen.run, attempt, left));
     let Some(object) = frozen.filter(|_| left > 0) else {
+        let (outcome, reason) = if left > 0 { (Outcome::Failed, reason::JOB_GONE) } else { (Outcome::TimedOut, reason::RUN_TIMEOUT) };
         let message = format!(
             "{failure}; it could not be tried again: {}",
             if left > 0 { "the definition it started with is gone with its first Job" } else { "timeouts.runSeconds has passed" }
         );
-        return Draft { changes, ..Draft::end(Outcome::Failed, reason::JOB_GONE, message) };
+        return Draft { changes, ..Draft::end(outcome, reason, message) };
     };
     changes.push(Change::CreateJob { name, run_uid: seen.run.metadata.uid.clone().unwrap_or_default(), object });
     let (reason, message) = outcome::starting();
@@ -456,8 +457,11 @@ impl Draft {
         }
         let generation = seen.run.metadata.generation;
         let merged = outcome::record(&before.attempts, &seen.jobs);
-        let forgotten = before.attempt_count.unwrap_or(0) - i32::try_from(before.attempts.len()).unwrap_or(0);
-        let count = forgotten + i32::try_from(merged.len()).unwrap_or(0);
+        // A Job whose pod has not begun stands in the list, to be known again, but is no attempt yet.
+        let begun = |attempts: &[Attempt]| attempts.iter().filter(|a| a.pod.is_some() || a.class.is_some()).count();
+        let number = |attempts: &[Attempt]| i32::try_from(begun(attempts)).unwrap_or(i32::MAX);
+        let forgotten = before.attempt_count.unwrap_or(0) - number(&before.attempts);
+        let count = forgotten + number(&merged);
         let attempts = merged[merged.len().saturating_sub(20)..].to_vec();
         let start = before.start_time.clone().or_else(|| seen.jobs.first().map(|job| Time(job.created)));
         let finished = self.end.is_some();

@@ -1,7 +1,6 @@
 //! Makes the changes of a plan with the requests that `controller::apply` sends for them, and writes statuses as
 //! `controller::report` does.
 
-use jiff::SignedDuration;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -266,10 +265,5 @@ impl Operator {
         let what = format!("patch run/status {}", run.name_any());
         let left = self.send(cluster, what, |c| c.report_run(run, &version, status))?;
         Ok(unless_gone(left)?.map(|left| Wrote::of("run", &*left)))
-    }
-
-    /// Down for so many seconds from now.
-    pub fn stop_for(&mut self, cluster: &Cluster, seconds: i64) {
-        self.crash(cluster.now + SignedDuration::from_secs(seconds));
     }
 }

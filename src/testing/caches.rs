@@ -91,7 +91,9 @@ impl<K: kube::Resource<DynamicType = ()> + Clone + PartialEq> Cache<K> {
     /// Takes what the watch tells by now, and returns it.
     fn take_all(&mut self, store: &Store<K>, lag: Lag, now: Timestamp) -> Vec<Arc<K>> {
         let news = self.news(store, lag, now);
-        news.iter().for_each(|entry| self.take(entry));
+        for entry in &news {
+            self.take(entry);
+        }
         news.into_iter().map(|entry| entry.object).collect()
     }
 
@@ -135,9 +137,13 @@ impl Caches {
         let runs = self.runs.take_all(&cluster.runs, lags.runs, now);
         let cron_jobs = self.cron_jobs.take_all(&cluster.cron_jobs, lags.cron_jobs, now);
         let jobs = self.jobs.news(&cluster.jobs, lags.jobs, now);
-        jobs.iter().for_each(|entry| self.take_job(entry));
+        for entry in &jobs {
+            self.take_job(entry);
+        }
         let pods = self.pods.news(&cluster.pods, lags.pods, now);
-        pods.iter().for_each(|entry| self.take_pod(entry));
+        for entry in &pods {
+            self.take_pod(entry);
+        }
         let jobs: Vec<Arc<Job>> = jobs.into_iter().map(|entry| entry.object).collect();
         let pods: Vec<Arc<Pod>> = pods.into_iter().map(|entry| entry.object).collect();
         self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods)

@@ -6,10 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 
 use super::world::World;
-use crate::{
-    api::{Attempt, AutomationRun, AutomationRunStatus, Outcome, label},
-    ledger,
-};
+use crate::api::{Attempt, AutomationRun, AutomationRunStatus, Outcome, label};
 
 impl World {
     /// The run of that name as it was last, whether it is still there or not.
@@ -28,11 +25,6 @@ impl World {
     pub fn all_jobs(&self) -> Vec<Arc<Job>> {
         let last = |uid| self.cluster.jobs.log().iter().rev().find(|entry| entry.object.uid() == uid).map(|entry| entry.object.clone());
         self.cluster.jobs.births().filter_map(|entry| last(entry.object.uid())).collect()
-    }
-
-    /// Whether the run or an owner of it was taken away before it could end.
-    pub fn was_taken_away(&self, run: &AutomationRun) -> bool {
-        !ledger::is_finished(run) && self.cluster.runs.by_uid(&run.uid().unwrap_or_default()).is_none()
     }
 
     /// What there is at the end, without times and versions: what must not depend on when the operator crashed.
@@ -76,10 +68,7 @@ impl RunEnd {
 
 /// Fails with the scenario, so that it can be played again.
 #[track_caller]
-#[expect(clippy::panic, reason = "that is how a test fails")]
 pub fn expect_none<T: Debug>(world: &World, wrong: impl IntoIterator<Item = T>) {
     let wrong: Vec<T> = wrong.into_iter().collect();
-    if !wrong.is_empty() {
-        panic!("{wrong:#?}\nscenario: {:#?}", world.scenario);
-    }
+    assert!(wrong.is_empty(), "{wrong:#?}\nscenario: {:#?}", world.scenario);
 }

@@ -118,13 +118,16 @@ impl JobController {
             return;
         }
         let live: Vec<String> = pods.iter().filter(|pod| !has_ended(pod)).map(|pod| pod.name_any()).collect();
-        if condition(Some(&status), "FailureTarget").is_none() && status.succeeded.is_none() {
-            if let Some((reason, message)) = fails.or_else(|| over(job, &status, now)) {
-                set(&mut status, "FailureTarget", (reason, &message), now);
-            }
+        if condition(Some(&status), "FailureTarget").is_none()
+            && status.succeeded.is_none()
+            && let Some((reason, message)) = fails.or_else(|| over(job, &status, now))
+        {
+            set(&mut status, "FailureTarget", (reason, &message), now);
         }
         if let Some(target) = condition(Some(&status), "FailureTarget").cloned() {
-            live.iter().for_each(|pod| cluster.delete_pod(pod));
+            for pod in &live {
+                cluster.delete_pod(pod);
+            }
             if live.is_empty() {
                 let why = (target.reason.as_deref().unwrap_or_default(), target.message.as_deref().unwrap_or_default());
                 set(&mut status, "Failed", why, now);

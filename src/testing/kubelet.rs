@@ -335,6 +335,7 @@ fn ended(pod: &Pod, mut status: PodStatus, because: Because, now: Timestamp) -> 
     status
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the field of a pod's status has it")]
 fn main(state: ContainerState) -> Option<Vec<ContainerStatus>> {
     Some(vec![ContainerStatus { name: "main".to_owned(), state: Some(state), ..ContainerStatus::default() }])
 }

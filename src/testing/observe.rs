@@ -41,6 +41,7 @@ pub fn task(cluster: &Cluster, caches: &Caches, task: Arc<AutomationTask>) -> au
 }
 
 /// What is known about a run.
+#[expect(clippy::needless_pass_by_value, reason = "as the observer that it stands in for")]
 pub fn run(cluster: &Cluster, caches: &Caches, run: Arc<AutomationRun>) -> automation_run::Seen {
     let mut seen = automation_run::Seen {
         task: caches.tasks.get(&run.spec.task_ref.name).cloned(),

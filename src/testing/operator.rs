@@ -88,10 +88,6 @@ impl Operator {
         }
     }
 
-    pub fn is_up(&self) -> bool {
-        self.caches.is_some()
-    }
-
     /// Loses all that it had in memory.
     pub fn crash(&mut self, until: Timestamp) {
         self.caches = None;

@@ -77,7 +77,6 @@ impl Scenario {
         spec["image"] = json!("registry/x:1");
         let meta = json!({ "name": TASK, "namespace": NAMESPACE });
         let task = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationTask", "metadata": meta, "spec": spec });
-        #[expect(clippy::expect_used, reason = "a scenario whose task is none is a mistake in the test")]
         serde_json::from_value(task).expect("a task")
     }
 

@@ -1,9 +1,6 @@
 //! The operator alone at one time, with everything else standing still: where do its plans lead?
 
-use std::collections::BTreeSet;
-
 use super::{
-    caches::Key,
     cluster::Cluster,
     dice::Dice,
     operator::{Mishaps, Operator},
@@ -32,12 +29,6 @@ impl World {
             }
         }
         Err(format!("plans at one time come to no end, at {}", cluster.now))
-    }
-
-    /// All that the operator looks at.
-    pub fn keys(&self) -> BTreeSet<Key> {
-        let tasks = self.cluster.tasks.iter().map(|task| Key::Task(task.name_any()));
-        tasks.chain(self.cluster.runs.iter().map(|run| Key::Run(run.name_any()))).collect()
     }
 }
 

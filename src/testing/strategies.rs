@@ -50,7 +50,7 @@ pub fn undisturbed_scenario() -> impl Strategy<Value = Scenario> {
         let mut acts: Vec<(i64, Act)> = away.collect();
         acts.push((40, create_run("r1")));
         acts.push((100, Act::RepeatEvents));
-        Scenario { acts, script, ..scenario }
+        Scenario { script, acts, ..scenario }
     })
 }
 
