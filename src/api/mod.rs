@@ -6,12 +6,14 @@ mod automation_task;
 pub mod condition;
 mod contract;
 pub mod label;
+mod schedule;
 mod template;
 mod vocabulary;
 
 pub use automation_run::*;
 pub use automation_task::*;
 pub use contract::Contract;
+pub use schedule::*;
 pub use template::PodTemplate;
 pub use vocabulary::*;
 

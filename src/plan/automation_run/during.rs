@@ -1,0 +1,121 @@
+//! A Job that goes on: leave it alone, stop it in time, see a stop through, say what it waits on.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::own;
+use super::{Draft, Seen, after, cancelled, run_started, terms};
+use crate::{
+    api::{AttemptClass, AutomationRunStatus, Waiting},
+    outcome::{self, JobSeen, StopReason},
+    plan::Change,
+};
+
+/// How long before `runSeconds` the operator begins to stop a run, so as to be there before Kubernetes, which would
+/// take the pod and its evidence away.
+const LEAD: SignedDuration = SignedDuration::from_secs(2);
+/// How far behind it moves Kubernetes' own deadline while it stops the run itself. It still bounds a stop that hangs.
+const STOP_MARGIN_SECONDS: i64 = 60;
+
+/// A Job that has not ended: leave it alone, stop it, or see a stop through.
+pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
+    let contract = terms(seen);
+    let mut draft = Draft { changes: own(seen, job), ..Draft::default() };
+    let run_started = run_started(seen, before, job);
+    let run_deadline = after(run_started, contract.run_seconds);
+    let live: Vec<_> = job.pods.iter().filter(|pod| pod.is_live()).collect();
+    let begun = live.iter().any(|pod| pod.begun);
+    let between = live.is_empty() && !job.pods.is_empty();
+    if between && job.stopped.is_none() {
+        between_pods(seen, job, before, &mut draft);
+    } else if !begun {
+        let pending_since = live.last().map_or(job.created, |pod| pod.created);
+        let pending_until = after(pending_since, contract.pending_seconds);
+        let (reason, message) = steady(outcome::waiting(job, &seen.troubles), before.waiting_on.as_ref());
+        draft.waiting = Some(Waiting { reason, message, until: Some(Time(pending_until.min(run_deadline))) });
+        draft.wake = Some(pending_until);
+        if job.stopped.is_none() && now >= pending_until {
+            draft.changes.push(stop(job, StopReason::PendingTimeout, 1));
+            draft.wake = None;
+            return draft;
+        }
+        // Why a pod does not start may be told by Events alone, and those wake nobody: look at doubling intervals.
+        let waited = (now.as_second() - pending_since.as_second()).clamp(2, 60);
+        draft.wake = Some(pending_until.min(after(now, waited)));
+    }
+    if job.stopped.is_some() {
+        draft.wake = None;
+        for pod in live.iter().filter(|pod| pod.begun && pod.accepted.is_some() && pod.deadline_seconds != Some(1)) {
+            draft.changes.push(Change::EndPod { name: pod.name.clone(), uid: pod.uid.clone() });
+        }
+        let leftover = !begun && (!live.is_empty() || job.pods.is_empty());
+        if leftover
+            && job.deadline_seconds != Some(1)
+            && let Some(reason) = job.stopped
+        {
+            draft.changes.push(stop(job, reason, 1));
+        }
+        return draft;
+    }
+    let lead = if contract.run_seconds > 10 { LEAD } else { SignedDuration::from_secs(0) };
+    let stop_at = run_deadline.checked_sub(lead).unwrap_or(run_deadline);
+    let why = if cancelled(seen) {
+        Some(StopReason::Cancelled)
+    } else if now >= stop_at {
+        Some(StopReason::RunTimeout)
+    } else {
+        draft.wake = Some(draft.wake.map_or(stop_at, |wake| wake.min(stop_at)));
+        None
+    };
+    if let Some(why) = why {
+        let since = now.as_second() - job.created.as_second();
+        let deadline = if begun { since + contract.grace_seconds + STOP_MARGIN_SECONDS } else { 1 };
+        draft.changes.push(stop(job, why, deadline));
+        for pod in live.iter().filter(|pod| pod.begun && pod.accepted.is_some()) {
+            draft.changes.push(Change::EndPod { name: pod.name.clone(), uid: pod.uid.clone() });
+        }
+        draft.wake = None;
+    }
+    draft
+}
+
+/// All pods of the Job have ended and it has not: either the Job controller makes another, or it is about to say how it ended.
+fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft: &mut Draft) {
+    let attempts = outcome::record(&before.attempts, &seen.jobs);
+    let last = attempts.iter().rev().find(|a| a.job == job.name);
+    let failures = attempts.iter().filter(|a| a.job == job.name && a.class.is_some_and(|c| c != AttemptClass::Disrupted)).count();
+    let contract = terms(seen);
+    let limit = if contract.operator_makes_attempts() { 0 } else { contract.retry.limit.unwrap_or(0) };
+    let another = match last.and_then(|a| a.class) {
+        Some(AttemptClass::Disrupted) => true,
+        Some(AttemptClass::Retryable | AttemptClass::TimedOut | AttemptClass::PodGone) => {
+            i64::try_from(failures).unwrap_or(0) <= i64::from(limit)
+        }
+        _ => false,
+    };
+    if !another {
+        draft.hold = true;
+        return;
+    }
+    let failure = last.and_then(|a| a.message.as_deref()).unwrap_or("it ended");
+    let message =
+        outcome::cut(&format!("attempt {} ended ({failure}); Kubernetes' Job controller tries again by itself", attempts.len()), 2048);
+    draft.waiting = Some(Waiting { reason: "Backoff".to_owned(), message, until: None });
+}
+
+fn stop(job: &JobSeen, reason: StopReason, deadline_seconds: i64) -> Change {
+    Change::StopJob { name: job.name.clone(), uid: job.uid.clone(), reason, backoff_limit: job.counted, deadline_seconds }
+}
+
+/// Keeps what was told first for the same reason: the kubelet words one trouble in several ways, in turn.
+fn steady((reason, message): (String, String), before: Option<&Waiting>) -> (String, String) {
+    let generic = outcome::starting().0;
+    match before {
+        Some(known) if known.reason == reason => (known.reason.clone(), known.message.clone()),
+        // A known trouble is not forgotten because one look in between said nothing.
+        Some(known) if reason == generic && known.reason != generic && known.reason != "Backoff" => {
+            (known.reason.clone(), known.message.clone())
+        }
+        _ => (reason, outcome::cut(&message, 2048)),
+    }
+}

@@ -1,0 +1,129 @@
+//! What to do about a run: start it, try it again, stop it, conclude it.
+
+mod during;
+mod ended;
+mod report;
+mod start;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use during::during_job;
+use ended::{after_job, job_gone};
+use start::start;
+
+use super::{Change, Plan, Refusal};
+use crate::{
+    api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Outcome, Phase, Waiting, label},
+    build,
+    outcome::{JobSeen, Trouble},
+};
+
+/// All that is known about a run when it is planned.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The run.
+    pub run: Arc<AutomationRun>,
+    /// Its task as it is now; `None` where there is none. Only a run that has not started looks at it.
+    pub task: Option<Arc<AutomationTask>>,
+    /// Its Jobs, in the order of attempts.
+    pub jobs: Vec<JobSeen>,
+    /// The first Job as it stands on the server, where another attempt may have to be made from it.
+    pub first_job: Option<Value>,
+    /// What Events say about the last Job, where it does not begin.
+    pub troubles: Vec<Trouble>,
+    /// What the API server refused in this pass.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Plans a run.
+#[must_use]
+pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
+    let before = seen.run.status.clone().unwrap_or_default();
+    let leave = |status: AutomationRunStatus| Plan { changes: Vec::new(), status, notices: Vec::new(), wake: None };
+    if seen.run.metadata.deletion_timestamp.is_some() || before.phase == Some(Phase::Finished) {
+        return leave(before);
+    }
+    let draft = match seen.jobs.last() {
+        Some(_) if lost_job(seen, &before).is_some() => job_gone(seen, now),
+        Some(last) if last.end.is_some() => after_job(seen, last, &before, now),
+        Some(last) => during_job(seen, last, &before, now),
+        None if has_started(seen, &before) => job_gone(seen, now),
+        None => start(seen, &before, now),
+    };
+    draft.into_plan(seen, &before, now)
+}
+
+/// What a planner step decides; the rest of a status follows from what was seen.
+#[derive(Default)]
+struct Draft {
+    changes: Vec<Change>,
+    waiting: Option<Waiting>,
+    end: Option<End>,
+    wake: Option<Timestamp>,
+    /// Leave the status as it is: what follows at once is worth more than this moment.
+    hold: bool,
+}
+
+struct End {
+    outcome: Outcome,
+    reason: String,
+    message: String,
+    at: Option<Timestamp>,
+}
+
+impl Draft {
+    fn end(outcome: Outcome, reason: &str, message: String) -> Self {
+        Self { end: Some(End { outcome, reason: reason.to_owned(), message, at: None }), ..Self::default() }
+    }
+}
+
+fn after(time: Timestamp, seconds: i64) -> Timestamp {
+    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+fn created(run: &AutomationRun, now: Timestamp) -> Timestamp {
+    run.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0)
+}
+
+fn adopted_job(run: &AutomationRun) -> Option<&String> {
+    run.metadata.annotations.as_ref()?.get(label::ADOPTED_JOB)
+}
+
+/// Whether a Job of the run has been seen before, or is known to have been there.
+fn has_started(seen: &Seen, before: &AutomationRunStatus) -> bool {
+    before.start_time.is_some() || adopted_job(&seen.run).is_some()
+}
+
+/// A Job on record that is later than all that are left: somebody deleted it. It must not be made again.
+fn lost_job<'a>(seen: &Seen, before: &'a AutomationRunStatus) -> Option<&'a str> {
+    let recorded = before.attempts.last()?.job.as_str();
+    let present = seen.jobs.iter().any(|job| job.name == recorded);
+    (!present).then_some(recorded)
+}
+
+/// The terms of the run: those its first Job was rendered with.
+fn terms(seen: &Seen) -> Contract {
+    seen.jobs.first().and_then(|job| job.contract.clone()).unwrap_or_default()
+}
+
+/// When the run's time began to count. On record, since its first Job may have been deleted by now.
+fn run_started(seen: &Seen, before: &AutomationRunStatus, job: &JobSeen) -> Timestamp {
+    let first = seen.jobs.first().unwrap_or(job);
+    before.start_time.as_ref().map_or(first.created, |recorded| recorded.0)
+}
+
+fn cancelled(seen: &Seen) -> bool {
+    seen.run.spec.cancel == Some(true)
+}
+
+/// An adopted Job that does not bear its run's mark yet.
+fn own(seen: &Seen, job: &JobSeen) -> Vec<Change> {
+    let uid = seen.run.metadata.uid.clone().unwrap_or_default();
+    if job.owners.contains(&uid) && job.run.is_some() {
+        return Vec::new();
+    }
+    vec![Change::OwnJob { name: job.name.clone(), uid: job.uid.clone(), owner: build::owned_by_run(&seen.run, false) }]
+}

@@ -1,0 +1,145 @@
+//! The status of a run, from what was seen and what a step decided, and what of it is worth an Event.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Draft, Seen, created};
+use crate::{
+    api::{
+        Attempt, AutomationRunStatus, Outcome, Phase,
+        condition::{self, Set, Status},
+    },
+    outcome::{self},
+    plan::{Notice, Plan},
+};
+
+impl Draft {
+    pub(super) fn into_plan(self, seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Plan<AutomationRunStatus> {
+        if self.hold && self.end.is_none() && (before.phase.is_some() || !self.changes.is_empty()) {
+            return Plan { changes: self.changes, status: before.clone(), notices: Vec::new(), wake: self.wake };
+        }
+        let generation = seen.run.metadata.generation;
+        let merged = outcome::record(&before.attempts, &seen.jobs);
+        // A Job whose pod has not begun stands in the list, to be known again, but is no attempt yet.
+        let begun = |attempts: &[Attempt]| attempts.iter().filter(|a| a.pod.is_some() || a.class.is_some()).count();
+        let number = |attempts: &[Attempt]| i32::try_from(begun(attempts)).unwrap_or(i32::MAX);
+        let forgotten = before.attempt_count.unwrap_or(0) - number(&before.attempts);
+        let count = forgotten + number(&merged);
+        let attempts = merged[merged.len().saturating_sub(20)..].to_vec();
+        let start = before.start_time.clone().or_else(|| seen.jobs.first().map(|job| Time(job.created)));
+        let finished = self.end.is_some();
+        let running =
+            seen.jobs.iter().any(|job| job.pods.iter().any(|pod| pod.begun || !pod.is_live())) || before.phase == Some(Phase::Running);
+        let last_job = seen.jobs.last();
+        let phase = match (finished, running) {
+            (true, _) => Phase::Finished,
+            (false, true) => Phase::Running,
+            (false, false) => Phase::Pending,
+        };
+        let (reason, message) = match (&self.end, &self.waiting) {
+            (Some(end), _) => (end.reason.clone(), end.message.clone()),
+            (None, Some(waiting)) => (waiting.reason.clone(), waiting.message.clone()),
+            (None, None) => match last_job.and_then(|job| job.stopped) {
+                Some(stop) => ("Stopping".to_owned(), format!("being stopped: {}", stop.as_str())),
+                None => ("Running".to_owned(), format!("attempt {} runs", count.max(1))),
+            },
+        };
+        let completion = self.end.as_ref().map(|end| {
+            let earliest = start.as_ref().map_or_else(|| created(&seen.run, now), |start| start.0);
+            end.at.unwrap_or(now).max(earliest)
+        });
+        let duration = completion.zip(start.as_ref()).map(|(end, start)| human_duration(end.as_second() - start.0.as_second()));
+        let outcome = self.end.as_ref().map(|end| end.outcome);
+        let succeeded = match outcome {
+            None => Status::Unknown,
+            Some(outcome) => Status::from(matches!(outcome, Outcome::Succeeded | Outcome::NoData)),
+        };
+        let condition_reason = match outcome {
+            Some(_) => reason.clone(),
+            None => format!("{phase:?}"),
+        };
+        let message = outcome::cut(&message, 4096);
+        let set = Set { kind: condition::SUCCEEDED, status: succeeded, reason: &condition_reason, message: message.clone() };
+        let task_generation = seen.jobs.first().and_then(|job| job.contract.as_ref()).map(|c| c.generation);
+        let status = AutomationRunStatus {
+            observed_generation: generation,
+            phase: Some(phase),
+            outcome,
+            result: outcome.and_then(Outcome::result),
+            reason: Some(reason),
+            message: Some(message),
+            waiting_on: self.waiting.filter(|_| !finished),
+            attempts,
+            attempt_count: Some(count),
+            outputs: if finished { last_job.and_then(|job| outcome::outputs(job).0) } else { None },
+            task_generation: before.task_generation.or(task_generation),
+            start_time: start,
+            completion_time: completion.map(Time),
+            duration,
+            conditions: condition::conditions(&before.conditions, vec![set], generation, now),
+        };
+        let notices = notices(seen, before, &status);
+        Plan { changes: self.changes, status, notices, wake: self.wake.filter(|_| !finished) }
+    }
+}
+
+/// What is worth an Event: the run began, waits for something out of the ordinary, will be tried again, or ended.
+fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatus) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut tell = |warning: bool, reason: &str, action: &'static str, message: String| {
+        notices.push(Notice { warning, reason: reason.to_owned(), action, message: outcome::cut(&message, 1000) });
+    };
+    if let Some(outcome) = after.outcome {
+        let good = matches!(outcome, Outcome::Succeeded | Outcome::NoData);
+        let attempts = after.attempt_count.unwrap_or(0);
+        let took = after
+            .duration
+            .as_ref()
+            .map_or(String::new(), |d| format!(" after {d}, {attempts} attempt{}", if attempts == 1 { "" } else { "s" }));
+        let owner = if good { String::new() } else { answerable(seen) };
+        tell(
+            !good,
+            &format!("{outcome:?}"),
+            "Conclude",
+            format!("{outcome:?}{took}: {}{owner}", after.message.as_deref().unwrap_or_default()),
+        );
+        return notices;
+    }
+    let waits_on = |status: &AutomationRunStatus| status.waiting_on.as_ref().map(|w| (w.reason.clone(), w.until.clone()));
+    if let Some(waiting) = after.waiting_on.as_ref().filter(|_| waits_on(before) != waits_on(after)) {
+        let known = before.waiting_on.as_ref().is_some_and(|w| w.reason == waiting.reason);
+        if waiting.reason == "Backoff" {
+            let until = waiting.until.as_ref().map_or(String::new(), |until| format!(" at {}", until.0));
+            tell(false, "Retrying", "Retry", format!("{}{until}", waiting.message));
+        } else if waiting.reason != outcome::starting().0 && !known {
+            tell(true, &waiting.reason, "Wait", waiting.message.clone());
+        }
+    }
+    let begun = seen.jobs.iter().any(|job| job.pods.iter().any(|pod| pod.begun));
+    if begun && after.phase == Some(Phase::Running) && before.phase != Some(Phase::Running) {
+        let last = after.attempts.last();
+        let place =
+            last.map_or(String::new(), |a| format!(" in pod {} on {}", a.pod.as_deref().unwrap_or("?"), a.node.as_deref().unwrap_or("?")));
+        tell(false, "Started", "Run", format!("attempt {} runs{place}", after.attempt_count.unwrap_or(1)));
+    }
+    notices
+}
+
+/// Who is to be asked, for the Event of a bad end.
+fn answerable(seen: &Seen) -> String {
+    let Some(task) = &seen.task else { return String::new() };
+    let owner = &task.spec.owner;
+    let more = |what: &str, value: &Option<String>| value.as_ref().map_or(String::new(), |value| format!(", {what} {value}"));
+    format!(" (owner {}{}{})", owner.team, more("on call", &owner.on_call), more("runbook", &owner.runbook))
+}
+
+/// `2h13m`, `4m07s`, `12s`: two units at most.
+fn human_duration(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        ..60 => format!("{}s", seconds.max(0)),
+        60..3600 => format!("{minutes}m{:02}s", seconds % 60),
+        3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}

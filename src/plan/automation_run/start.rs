@@ -1,0 +1,99 @@
+//! A run without a Job: make the first one, or say why not.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Draft, Seen, after, cancelled, created};
+use crate::{
+    api::{AutomationRunStatus, Contract, Outcome, Waiting},
+    build,
+    outcome::{self, reason},
+    plan::{Change, Refusal, RefusalKind, parameters},
+};
+
+/// What a run waits on whose task does not exist.
+const TASK_NOT_FOUND: &str = "TaskNotFound";
+/// How long a run may wait for a task that does not exist: as long as for a pod, where a task says nothing else.
+const NO_TASK_SECONDS: i64 = 900;
+
+/// No Job yet: make the first one, or say why not.
+pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
+    if cancelled(seen) {
+        return Draft::end(Outcome::Cancelled, reason::CANCELLED, "spec.cancel was set before the run started".to_owned());
+    }
+    let name = &seen.run.spec.task_ref.name;
+    let Some(task) = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none()) else {
+        let until = after(created(&seen.run, now), NO_TASK_SECONDS);
+        let message = format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name");
+        return wait_or_fail(TASK_NOT_FOUND, message, until, now);
+    };
+    if let Err(problem) = build::check_template(task) {
+        return Draft::end(Outcome::Failed, "TaskInvalid", format!("task {name}: {problem}"));
+    }
+    let values = match parameters::resolve(&task.spec.parameters, &seen.run.spec.parameters) {
+        Ok(values) => values,
+        Err(problem) => return Draft::end(Outcome::Failed, "InvalidParameters", problem),
+    };
+    let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
+    let until = after(created(&seen.run, now), contract.pending_seconds);
+    let run_name = seen.run.metadata.name.as_deref().unwrap_or_default();
+    let job = build::job_name(run_name, 1);
+    if let Some(refused) = seen.refusals.iter().find(|r| r.name == job) {
+        return refused_job(refused, until, now);
+    }
+    // What was refused until the time ran out is not tried once more. A task that has come at last is worth a try.
+    if now >= until
+        && let Some(waiting) = before.waiting_on.as_ref().filter(|waiting| waiting.reason != TASK_NOT_FOUND)
+    {
+        let message = format!("could not start within timeouts.pendingSeconds ({} s): {}", contract.pending_seconds, waiting.message);
+        return Draft::end(Outcome::TimedOut, &waiting.reason, message);
+    }
+    let mut changes = Vec::new();
+    let mut owners = seen.run.metadata.owner_references.clone().unwrap_or_default();
+    if owners.iter().all(|owner| Some(&owner.uid) != task.metadata.uid.as_ref()) {
+        let controlled = owners.iter().any(|owner| owner.controller == Some(true));
+        let mut owner = build::owned_by_task(task);
+        if controlled {
+            (owner.controller, owner.block_owner_deletion) = (None, None);
+        }
+        owners.push(owner);
+        changes.push(Change::OwnRun {
+            name: run_name.to_owned(),
+            uid: seen.run.metadata.uid.clone().unwrap_or_default(),
+            resource_version: seen.run.metadata.resource_version.clone().unwrap_or_default(),
+            owners,
+        });
+    }
+    changes.push(Change::CreateJob {
+        name: job,
+        run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
+        object: build::first_job(task, &seen.run, &values),
+    });
+    let (reason, message) = outcome::starting();
+    Draft {
+        changes,
+        waiting: Some(Waiting { reason: reason.to_owned(), message: message.to_owned(), until: Some(Time(until)) }),
+        hold: true,
+        ..Draft::default()
+    }
+}
+
+pub(super) fn refused_job(refused: &Refusal, until: Timestamp, now: Timestamp) -> Draft {
+    if refused.kind == RefusalKind::NameTaken {
+        let message = format!("a Job {} exists and is not this run's; delete it, or create the run under another name", refused.name);
+        return Draft::end(Outcome::Failed, "NameTaken", message);
+    }
+    let (reason, message) = outcome::refusal(&refused.message);
+    let mut draft = wait_or_fail(&reason, message, until, now);
+    // The quota may have room again at any time, and nothing tells us.
+    draft.wake = draft.wake.map(|wake| wake.min(after(now, 15)));
+    draft
+}
+
+fn wait_or_fail(reason: &str, message: String, until: Timestamp, now: Timestamp) -> Draft {
+    if now >= until {
+        return Draft::end(Outcome::TimedOut, reason, message);
+    }
+    let waiting = Waiting { reason: reason.to_owned(), message, until: Some(Time(until)) };
+    Draft { waiting: Some(waiting), wake: Some(until), ..Draft::default() }
+}
