@@ -158,12 +158,20 @@ impl Caches {
         }
     }
 
-    /// A pod that has ended and then goes while its Job stands stays as it was last seen.
+    /// A pod that has ended and then goes while its Job stands stays as it was last seen. When a pod was first asked to
+    /// go is kept too: the kubelet asks once more when the containers have ended.
     fn take_pod(&mut self, entry: &Entry<Pod>) {
-        let stands = entry.object.labels().get(label::JOB_NAME).is_some_and(|job| self.jobs.get(job).is_some());
-        if !(entry.deleted && is_evidence(&entry.object) && stands) {
-            self.pods.take(entry);
+        let mut entry = entry.clone();
+        let known = self.pods.get(&entry.name).filter(|known| known.uid() == entry.object.uid());
+        if let Some(known) = known.filter(|known| known.metadata.deletion_timestamp.is_some()) {
+            let mut pod = (*entry.object).clone();
+            pod.metadata.deletion_timestamp.clone_from(&known.metadata.deletion_timestamp);
+            pod.metadata.deletion_grace_period_seconds = known.metadata.deletion_grace_period_seconds;
+            entry.object = pod.into();
         }
+        let stands = entry.object.labels().get(label::JOB_NAME).is_some_and(|job| self.jobs.get(job).is_some());
+        entry.deleted &= !(is_evidence(&entry.object) && stands);
+        self.pods.take(&entry);
     }
 
     /// Lists everything anew, as after a restart.

@@ -42,6 +42,9 @@ pub struct Cluster {
     pub jobs_refused: bool,
     /// Admission refuses pods, which only an Event on their Job tells.
     pub pods_refused: bool,
+    /// When owners that are gone were last taken off. The real collector is slow: it does not argue with whoever puts one
+    /// back at once because his view is old.
+    pub owners_dropped: Option<Timestamp>,
 }
 
 /// A patch, as `controller::apply` sends them.
@@ -192,11 +195,13 @@ impl Cluster {
 
     /// The garbage collector: what has owners and none of them left goes; owners that are gone are taken off the rest.
     pub fn collect_garbage(&mut self) {
+        let drops_owners = self.owners_dropped != Some(self.now);
+        self.owners_dropped = Some(self.now);
         for run in self.runs.all() {
             match self.orphaned(&*run) {
                 Orphaned::Wholly => self.runs.remove(self.now, &run.name_any()),
-                Orphaned::Partly => self.drop_owners(&run.name_any(), |cluster| &mut cluster.runs),
-                Orphaned::Not => {}
+                Orphaned::Partly if drops_owners => self.drop_owners(&run.name_any(), |cluster| &mut cluster.runs),
+                Orphaned::Not | Orphaned::Partly => {}
             }
         }
         for cron_job in self.cron_jobs.all() {
@@ -207,8 +212,8 @@ impl Cluster {
         for job in self.jobs.all() {
             match self.orphaned(&*job) {
                 Orphaned::Wholly => self.jobs.remove(self.now, &job.name_any()),
-                Orphaned::Partly => self.drop_owners(&job.name_any(), |cluster| &mut cluster.jobs),
-                Orphaned::Not => {}
+                Orphaned::Partly if drops_owners => self.drop_owners(&job.name_any(), |cluster| &mut cluster.jobs),
+                Orphaned::Not | Orphaned::Partly => {}
             }
         }
         for pod in self.pods.all() {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{
+    caches::{Lag, Lags},
     people::Act,
     scenario::Scenario,
     script::{End, Life, OnTerm},
@@ -33,6 +34,34 @@ fn edited_and_made_by_hand() -> Scenario {
         .with(80, Act::EditCronJob)
         .with(190, Act::DeleteCronJob)
         .during(200)
+}
+
+fn two_lines_and_jobs_deleted() -> Scenario {
+    let spec = json!({
+        "schedule": { "cron": ["*/4 * * * *", "1-59/4 * * * *"], "concurrencyPolicy": "Allow" },
+        "retry": { "limit": 1, "backoff": { "initialSeconds": 5 } },
+        "history": { "succeeded": 0, "failed": 1 },
+    });
+    let create = |name: &str| Act::CreateRun { name: name.to_owned(), parameters: Vec::new() };
+    Scenario::new(spec, vec![Life::exit(5, 1)])
+        .on_demand()
+        .with(5, Act::DeleteJob(0))
+        .with(60, create("r2"))
+        .with(74, Act::DeleteJob(0))
+        .during(200)
+}
+
+/// The Jobs' watch tells late what the runs' watch has told: what is recorded and deleted seems to be there still.
+fn jobs_are_seen_late() -> Scenario {
+    let lag = |seconds| Lag { seconds, silent: None };
+    let spec = json!({ "schedule": { "cron": ["*/2 * * * *"] }, "history": { "succeeded": 0 } });
+    let scenario = Scenario::new(spec, vec![Life::exit(5, 0)]).with(28, Act::StopOperator(10)).during(160);
+    Scenario { lags: Lags { jobs: lag(7), pods: lag(3), ..Lags::default() }, ..scenario }
+}
+
+/// Stories in which much happens.
+pub fn known_stories() -> [Scenario; 5] {
+    [nightly_with_back_off(), on_demand_and_cancelled(), edited_and_made_by_hand(), two_lines_and_jobs_deleted(), jobs_are_seen_late()]
 }
 
 /// Sweeps all writes of the story.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 proptest! {
-    #![proptest_config(config(8))]
+    #![proptest_config(config(6))]
 
     #[test]
     fn each_job_of_a_cron_job_gets_exactly_one_run(scenario in undisturbed_scenario()) {
@@ -82,6 +82,12 @@ proptest! {
     fn no_more_is_kept_than_history_says(scenario in any_scenario()) {
         let world = World::ended(&scenario);
         expect_none(&world, kept_too_much(&world));
+    }
+
+    #[test]
+    fn no_less_is_kept_than_history_says(scenario in undisturbed_scenario()) {
+        let world = World::ended(&scenario);
+        expect_none(&world, kept_too_little(&world));
     }
 
     #[test]
@@ -190,5 +196,22 @@ fn kept_too_much(world: &World) -> Vec<String> {
     let marked = |job: &Job| job.labels().get(label::RUN).cloned();
     let lost = world.cluster.jobs.iter().filter(|job| marked(job).is_some_and(|run| world.cluster.runs.get(&run).is_none()));
     wrong.extend(lost.map(|job| format!("Job {} is left of a run that is gone", job.name_any())));
+    wrong
+}
+
+/// Classes of which fewer runs are kept than there were and may be.
+fn kept_too_little(world: &World) -> Vec<String> {
+    let history = world.scenario.task().spec.history.unwrap_or_default();
+    let is_good = |run: &AutomationRun| run.status.as_ref().and_then(|status| status.result) == Some(RunResult::Good);
+    let is_kept = |run: &AutomationRun| world.cluster.runs.by_uid(&run.uid().unwrap_or_default()).is_some();
+    let mut wrong = Vec::new();
+    for (good, limit) in [(true, history.succeeded), (false, history.failed)] {
+        let all: Vec<_> = world.all_runs().into_iter().filter(|run| is_good(run) == good).collect();
+        let kept = all.iter().filter(|run| is_kept(run)).count();
+        let due = all.len().min(usize::try_from(limit.unwrap_or(10)).unwrap_or(0));
+        if kept < due {
+            wrong.push(format!("{kept} of {} runs are kept, not {due} (good: {good})", all.len()));
+        }
+    }
     wrong
 }

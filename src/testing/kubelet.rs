@@ -260,11 +260,11 @@ impl Cast {
             if self.life.begins(pod).is_some_and(|begins| begins <= now) {
                 status.phase = Some("Running".to_owned());
                 let running = ContainerStateRunning { started_at: Some(Time(now)) };
-                status.container_statuses = main(ContainerState { running: Some(running), ..ContainerState::default() });
+                status.container_statuses = Some(main(ContainerState { running: Some(running), ..ContainerState::default() }));
             } else {
                 let (reason, message) = self.life.waits();
                 let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message };
-                status.container_statuses = main(ContainerState { waiting: Some(waiting), ..ContainerState::default() });
+                status.container_statuses = Some(main(ContainerState { waiting: Some(waiting), ..ContainerState::default() }));
             }
             return status;
         }
@@ -279,7 +279,7 @@ impl Cast {
 fn never_began(pod: &Pod, mut status: PodStatus, now: Timestamp) -> PodStatus {
     status.phase = Some("Failed".to_owned());
     status.reason = by_deadline(pod, now);
-    status.container_statuses = main(ContainerState {
+    status.container_statuses = Some(main(ContainerState {
         terminated: Some(ContainerStateTerminated {
             exit_code: 137,
             reason: Some("ContainerStatusUnknown".to_owned()),
@@ -287,7 +287,7 @@ fn never_began(pod: &Pod, mut status: PodStatus, now: Timestamp) -> PodStatus {
             ..ContainerStateTerminated::default()
         }),
         ..ContainerState::default()
-    });
+    }));
     status
 }
 
@@ -309,7 +309,8 @@ fn ended(pod: &Pod, mut status: PodStatus, because: Because, now: Timestamp) -> 
             return status;
         }
     };
-    let by_deadline = matches!(because, Because::Term { .. }).then(|| by_deadline(pod, now)).flatten();
+    // Also where the container ended by itself while it was being stopped.
+    let by_deadline = by_deadline(pod, now).filter(|_| matches!(because, Because::Term { .. }) || deadline(pod).is_some_and(|at| at < now));
     // A pod that passed its deadline has failed, whatever its container answered.
     let phase = if code == 0 && by_deadline.is_none() { "Succeeded" } else { "Failed" };
     status.phase = Some(phase.to_owned());
@@ -321,7 +322,7 @@ fn ended(pod: &Pod, mut status: PodStatus, because: Because, now: Timestamp) -> 
         "OOMKilled" => "",
         _ => "bye",
     };
-    status.container_statuses = main(ContainerState {
+    status.container_statuses = Some(main(ContainerState {
         terminated: Some(ContainerStateTerminated {
             exit_code: code,
             reason: Some(reason.to_owned()),
@@ -331,11 +332,10 @@ fn ended(pod: &Pod, mut status: PodStatus, because: Because, now: Timestamp) -> 
             ..ContainerStateTerminated::default()
         }),
         ..ContainerState::default()
-    });
+    }));
     status
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as the field of a pod's status has it")]
-fn main(state: ContainerState) -> Option<Vec<ContainerStatus>> {
-    Some(vec![ContainerStatus { name: "main".to_owned(), state: Some(state), ..ContainerStatus::default() }])
+fn main(state: ContainerState) -> Vec<ContainerStatus> {
+    vec![ContainerStatus { name: "main".to_owned(), state: Some(state), ..ContainerStatus::default() }]
 }

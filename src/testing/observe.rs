@@ -41,8 +41,7 @@ pub fn task(cluster: &Cluster, caches: &Caches, task: Arc<AutomationTask>) -> au
 }
 
 /// What is known about a run.
-#[expect(clippy::needless_pass_by_value, reason = "as the observer that it stands in for")]
-pub fn run(cluster: &Cluster, caches: &Caches, run: Arc<AutomationRun>) -> automation_run::Seen {
+pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> automation_run::Seen {
     let mut seen = automation_run::Seen {
         task: caches.tasks.get(&run.spec.task_ref.name).cloned(),
         run: run.clone(),
@@ -51,14 +50,14 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: Arc<AutomationRun>) -> autom
         troubles: Vec::new(),
         refusals: Vec::new(),
     };
-    if ledger::is_finished(&run) {
+    if ledger::is_finished(run) {
         return seen;
     }
     let marked = caches.jobs.iter().filter(|job| job.labels().get(label::RUN) == run.metadata.name.as_ref());
-    let mut jobs: Vec<Arc<Job>> = marked.filter(|job| belongs(job, &run)).cloned().collect();
-    for expected in expected_jobs(&run) {
+    let mut jobs: Vec<Arc<Job>> = marked.filter(|job| belongs(job, run)).cloned().collect();
+    for expected in expected_jobs(run) {
         if jobs.iter().all(|job| job.name_any() != expected) {
-            jobs.extend(cluster.jobs.get(&expected).filter(|job| belongs(job, &run)).cloned());
+            jobs.extend(cluster.jobs.get(&expected).filter(|job| belongs(job, run)).cloned());
         }
     }
     seen.jobs = jobs.iter().map(|job| read_job(cluster, caches, job)).collect();
@@ -112,9 +111,8 @@ fn read_job(cluster: &Cluster, caches: &Caches, job: &Job) -> JobSeen {
 
 fn troubles(cluster: &Cluster, job: &JobSeen) -> Vec<Trouble> {
     let prefix = format!("{}-", job.name);
-    let live: Vec<&String> = job.pods.iter().filter(|pod| pod.is_live()).map(|pod| &pod.uid).collect();
-    let of_job = |uid: &String| *uid == job.uid || live.contains(&uid);
-    let of_gone = |name: &String| live.is_empty() && job.pods.is_empty() && name.starts_with(&prefix);
+    let of_job = |uid: &String| *uid == job.uid || job.pods.iter().any(|pod| !pod.begun && pod.uid == *uid);
+    let of_gone = |name: &String| job.pods.is_empty() && name.starts_with(&prefix);
     let told = cluster.warnings.iter().filter(|warned| of_job(&warned.about_uid) || of_gone(&warned.about_name));
     told.map(|warned| warned.trouble.clone()).collect()
 }

@@ -176,7 +176,7 @@ impl Operator {
                 Planned::Task { plan: plan::automation_task::plan(&seen, now), seen, now }
             }
             Key::Run(name) => {
-                let seen = observe::run(cluster, caches, caches.runs.get(name)?.clone());
+                let seen = observe::run(cluster, caches, caches.runs.get(name)?);
                 Planned::Run { plan: plan::automation_run::plan(&seen, now), seen, now }
             }
         })

@@ -61,9 +61,17 @@ fn lived(contract: &Contract, life: &Life) -> (AttemptClass, i32) {
         _ => i64::MAX,
     };
     let late = |after: i64| begins + after > contract.attempt_seconds;
+    // Who is slow to stop may end by himself before that.
+    let stops_in = match life.on_term {
+        OnTerm::Dies => 0,
+        OnTerm::Exits { after, .. } => after,
+        OnTerm::Ignores => contract.grace_seconds,
+    };
+    let stopped = |after: i64, code: i32| if begins + after <= contract.attempt_seconds + stops_in { code } else { on_term };
     match life.end {
         End::Never => (AttemptClass::TimedOut, on_term),
-        End::Exit { after, .. } | End::OutOfMemory { after } if late(after) => (AttemptClass::TimedOut, on_term),
+        End::Exit { after, code } if late(after) => (AttemptClass::TimedOut, stopped(after, code)),
+        End::OutOfMemory { after } if late(after) => (AttemptClass::TimedOut, stopped(after, 137)),
         End::Exit { code: 0, .. } => (AttemptClass::Success, 0),
         End::Exit { code, .. } => (of_code(contract, code), code),
         End::OutOfMemory { .. } => (kill(137), 137),

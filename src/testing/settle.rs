@@ -24,7 +24,8 @@ impl World {
             while let Some(key) = operator.pick(&mut dice) {
                 operator.reconcile(&mut cluster, &key);
             }
-            if cluster.version() == version {
+            // What is refused is asked for again, and only that.
+            if operator.writes.is_empty() || (cluster.jobs_refused && cluster.version() == version) {
                 return Ok(cluster);
             }
         }

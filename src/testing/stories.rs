@@ -137,8 +137,11 @@ fn a_run_that_takes_too_long_is_stopped_with_its_evidence() {
 fn a_second_attempt_that_is_stopped_keeps_its_evidence() {
     let life = Life::of(End::Never).on_term(OnTerm::Exits { after: 2, code: 7 });
     let spec = json!({ "retry": { "limit": 1 }, "timeouts": { "attemptSeconds": 100, "runSeconds": 120 } });
-    let status = on_demand(spec, vec![Life::exit(50, 9), life]);
+    let world = World::ended(&Scenario::new(spec, vec![Life::exit(50, 9), life]).on_demand());
+    let status = world.run_status("r1");
     assert_eq!((status.outcome, codes(&status)), (Some(Outcome::TimedOut), vec![Some(9), Some(7)]));
+    let deleted = world.cluster.pods.log().iter().any(|entry| entry.object.metadata.deletion_timestamp.is_some());
+    assert!(!deleted, "Kubernetes deletes the pod of a Job that has failed more often than its backoffLimit allows");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub fn config(cases: u32) -> Config {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let config = Config {
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
-        max_shrink_iters: 200,
+        max_shrink_iters: 40,
         ..Config::default()
     };
     if asked { config } else { Config { cases, rng_seed: RngSeed::Fixed(20_261_124), ..config } }

@@ -22,7 +22,8 @@ const TELL_SECONDS: i64 = 10;
 pub(super) fn after_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     let contract = terms(seen);
     let told_by = after(job.end_time(), contract.grace_seconds + TELL_SECONDS);
-    if now < told_by && job.pods.iter().any(outcome::PodSeen::is_ending) {
+    // Of a container that went with its node nobody will tell.
+    if now < told_by && job.pods.iter().any(|pod| pod.is_ending() && pod.disruption.is_none()) {
         return Draft { changes: own(seen, job), wake: Some(told_by), ..Draft::default() };
     }
     let attempts = outcome::record(&before.attempts, &seen.jobs);

@@ -91,7 +91,7 @@ async fn retries_a_scheduled_run_with_back_off_by_jobs_of_its_own() {
         let backoff = "retry: {limit: 2, backoff: {initialSeconds: 4}}";
         let spec = format!("{{schedule: {{cron: ['{}'], concurrencyPolicy: Forbid}}, {backoff}, {FAILS_ONCE}}}", daily_at(slot));
         let task = scene.armed_task("nightly", &spec).await;
-        assert!(task.status.and_then(|s| s.clock).is_some_and(|clock| clock.reason.contains("before the next slot")));
+        assert!(task.status.and_then(|s| s.clock).is_some_and(|clock| clock.reason.contains("before the next one")));
         let first = scene.job_that("the slot has come", 90, |_| true).await.name_any();
         let run = scene.finished(&first, 90).await;
         assert_failed_once(&run);

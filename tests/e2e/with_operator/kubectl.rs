@@ -14,7 +14,7 @@ fn row<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
 /// A task with one good, one empty, one failed and one cancelled run.
 async fn a_week(place: &Place) {
     let spec = "{owner: {team: data-platform, onCall: data-rota, runbook: 'https://wiki.example.com/import'}, parameters: [{name: CODE, default: '0'}], exitCodes: {noData: [3]}, schedule: {cron: ['30 2 * * *'], timeZone: Europe/Berlin}}";
-    place.script("import", "exit $CODE", spec).await;
+    place.script("import", "sleep 3; exit $CODE", spec).await;
     place.run("good", "import").await;
     place.run_with("empty", "import", &[("CODE", "3")]).await;
     place.run_with("bad", "import", &[("CODE", "1")]).await;

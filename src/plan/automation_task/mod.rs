@@ -1,9 +1,13 @@
 //! What to do about a task: keep its CronJobs, adopt the Jobs that they start, prune what is recorded, say how it stands.
 
+mod prune;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use prune::prune;
 
 use super::{Change, Notice, Plan, Refusal, RefusalKind};
 use crate::{
@@ -58,9 +62,6 @@ pub struct CronJobSeen {
     pub timing: (String, String, bool),
 }
 
-/// How long the Job of a NoData run is kept, for its log. Kubernetes calls such a Job failed, and generic alerts fire
-/// for those after 15 minutes.
-const NO_DATA_JOB_SECONDS: i64 = 300;
 /// How long after a slot to look whether it has brought a run, and to move `next` on.
 const AFTER_SLOT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -153,12 +154,10 @@ fn cron_jobs(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, no
             forget_slots_until: retimed.then_some(now),
         });
     }
-    for there in seen.cron_jobs.iter().filter(|c| c.owners.contains(&uid)) {
-        if accepted.wanted.iter().any(|wanted| wanted.name == there.name) {
-            continue;
-        }
-        changes.push(Change::DeleteCronJob { name: there.name.clone(), uid: there.uid.clone() });
-    }
+    let is_wanted = |there: &CronJobSeen| accepted.wanted.iter().any(|wanted| wanted.name == there.name);
+    let mut unwanted: Vec<&CronJobSeen> = seen.cron_jobs.iter().filter(|c| c.owners.contains(&uid) && !is_wanted(c)).collect();
+    unwanted.sort_by(|a, b| a.name.cmp(&b.name));
+    changes.extend(unwanted.into_iter().map(|there| Change::DeleteCronJob { name: there.name.clone(), uid: there.uid.clone() }));
     // A Job that its run does not own yet would die with its CronJob, and one that has ended would take its evidence
     // along: the run planner sees to that first. The Job's mark wakes its run and not the task.
     let exposed = seen.jobs.iter().any(|job| job.by_cron_job && job.run.is_none() && !job.deleting);
@@ -171,8 +170,10 @@ fn cron_jobs(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, no
 /// Suspends what goes on from a spec that was accepted before, where the task says so: that much of it can be done.
 fn suspend(seen: &Seen) -> Vec<Change> {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
-    let on = seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid) && !c.timing.2);
-    on.map(|c| Change::SuspendCronJob { name: c.name.clone(), uid: c.uid.clone() }).collect()
+    let mut on: Vec<&CronJobSeen> =
+        seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid) && !c.timing.2).collect();
+    on.sort_by(|a, b| a.name.cmp(&b.name));
+    on.into_iter().map(|c| Change::SuspendCronJob { name: c.name.clone(), uid: c.uid.clone() }).collect()
 }
 
 fn is_suspended(task: &AutomationTask) -> bool {
@@ -201,52 +202,6 @@ fn adopt(seen: &Seen) -> Vec<Change> {
         changes.push(Change::CreateRun(Box::new(build::adopted_run(&seen.task, job, name))));
     }
     changes
-}
-
-/// Deletes what is recorded and no longer kept: always the Job before its run, since a Job without a run is adopted.
-fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
-    let history = seen.task.spec.history.clone().unwrap_or_default();
-    let mut changes = Vec::new();
-    let mut wake: Option<Timestamp> = None;
-    let delete_job = |job: &JobSeen| Change::DeleteJob { name: job.name.clone(), uid: job.uid.clone() };
-    let jobs_of = |run: &AutomationRun| {
-        let (name, uid) = (run.metadata.name.clone(), run.metadata.uid.clone().unwrap_or_default());
-        // This view may be older than the mark on a Job that the run records.
-        let recorded = run.metadata.annotations.as_ref().and_then(|annotations| annotations.get(label::ADOPTED_UID)).cloned();
-        seen.jobs.iter().filter(move |job| {
-            let marked = job.run == name && job.owners.contains(&uid);
-            !job.deleting && (marked || (job.run.is_none() && recorded.as_ref() == Some(&job.uid)))
-        })
-    };
-    // Only what the task's own status has taken up: a crash in between would lose it.
-    let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
-    let mut expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
-    expired.retain(|run| ledger::order(run).0 <= recorded);
-    for run in &expired {
-        changes.extend(jobs_of(run).map(delete_job));
-        changes.push(Change::DeleteRun {
-            name: run.metadata.name.clone().unwrap_or_default(),
-            uid: run.metadata.uid.clone().unwrap_or_default(),
-        });
-    }
-    for run in seen.runs.iter().filter(|run| run.status.as_ref().and_then(|s| s.outcome) == Some(Outcome::NoData)) {
-        if !ledger::is_finished(run) || expired.iter().any(|gone| gone.metadata.uid == run.metadata.uid) {
-            continue;
-        }
-        for job in jobs_of(run).filter(|job| job.end.is_some()) {
-            let due = ledger::order(run).0 + SignedDuration::from_secs(NO_DATA_JOB_SECONDS);
-            if now >= due {
-                changes.push(delete_job(job));
-            } else {
-                wake = Some(wake.map_or(due, |wake| wake.min(due)));
-            }
-        }
-    }
-    // Somebody deleted the run of a Job: that ends the Job, as it does where the run alone owns it.
-    let lost =
-        seen.jobs.iter().filter(|job| job.by_cron_job && !job.deleting && job.run.as_ref().is_some_and(|run| seen.runs_gone.contains(run)));
-    changes.extend(lost.map(delete_job));
-    (changes, wake)
 }
 
 fn status(seen: &Seen, before: &AutomationTaskStatus, accepted: &Result<Accepted, Rejected>, now: Timestamp) -> AutomationTaskStatus {
