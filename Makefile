@@ -73,11 +73,11 @@ test-api: $(INSTALLED) ## Against the real API server; TESTS=name runs some of i
 # Tests wait more than they work: threads are many, cores are few.
 test-e2e: $(INSTALLED) ## On the real cluster, with real pods
 	@$(LOCAL)/images.sh ensure import
-	cargo test --locked --test e2e -- --test-threads 12 --skip operator_down $(TESTS)
-	cargo test --locked --test e2e -- operator_down
+	@$(LOCAL)/stories.sh e2e --test-threads 12 --skip operator_down $(TESTS)
+	@$(LOCAL)/stories.sh e2e operator_down
 
 test-chaos: $(INSTALLED) ## The operator stopped at every write, and started again
-	cargo test --locked --test chaos -- --test-threads 5 $(TESTS)
+	@$(LOCAL)/stories.sh chaos --test-threads 5 $(TESTS)
 
 rust:
 	@$(LOCAL)/rust.sh
