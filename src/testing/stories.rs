@@ -92,6 +92,15 @@ fn a_lost_node_does_not_use_up_a_retry() {
 }
 
 #[test]
+fn a_container_that_went_with_its_node_is_not_waited_for() {
+    let world = World::ended(&Scenario::new(json!({}), vec![Life::of(End::NodeLost { after: 3 }), Life::exit(4, 3)]).on_demand());
+    let status = world.run_status("r1");
+    assert_eq!(status.outcome, Some(Outcome::Failed));
+    let told = world.cluster.runs.log().iter().find(|entry| entry.object.status.as_ref().is_some_and(|status| status.outcome.is_some()));
+    assert_eq!(told.map(|entry| entry.at), status.completion_time.map(|time| time.0), "concluded as soon as its Job has ended");
+}
+
+#[test]
 fn a_timeout_stays_a_timeout_whatever_code_the_container_ends_with() {
     for (code, class) in [(0, AttemptClass::TimedOut), (3, AttemptClass::TimedOut)] {
         let hangs = Life::of(End::Never).on_term(OnTerm::Exits { after: 2, code });
