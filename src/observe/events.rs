@@ -17,7 +17,7 @@ pub(super) async fn troubles(client: &Client, namespace: &str, job: &JobSeen) ->
     let mut events = list(format!("type=Warning,involvedObject.uid={}", job.uid)).await?;
     if job.pods.is_empty() {
         // Its pods may have come and gone: their names begin with the Job's.
-        let prefix = format!("{}-", job.name);
+        let prefix = format!("{}-0-", job.name); // of the only index
         let all = list("type=Warning,involvedObject.kind=Pod".to_owned()).await?;
         events.extend(all.into_iter().filter(|event| event.involved_object.name.as_ref().is_some_and(|name| name.starts_with(&prefix))));
     }

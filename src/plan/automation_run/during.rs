@@ -25,7 +25,9 @@ pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatu
     let run_deadline = after(run_started, contract.run_seconds);
     let live: Vec<_> = job.pods.iter().filter(|pod| pod.is_live()).collect();
     let begun = live.iter().any(|pod| pod.begun);
-    let between = live.is_empty() && !job.pods.is_empty();
+    // Its pods may have gone from view: what is on record, or counted, has been.
+    let ran = job.counted > 0 || before.attempts.iter().any(|a| a.job == job.name && a.pod.is_some());
+    let between = live.is_empty() && (ran || !job.pods.is_empty());
     if between && job.stopped.is_none() {
         between_pods(seen, job, before, &mut draft);
     } else if !begun {

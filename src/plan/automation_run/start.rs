@@ -94,6 +94,6 @@ fn wait_or_fail(reason: &str, message: String, until: Timestamp, now: Timestamp)
     if now >= until {
         return Draft::end(Outcome::TimedOut, reason, message);
     }
-    let waiting = Waiting { reason: reason.to_owned(), message, until: Some(Time(until)) };
+    let waiting = Waiting { reason: reason.to_owned(), message: outcome::cut(&message, 2048), until: Some(Time(until)) };
     Draft { waiting: Some(waiting), wake: Some(until), ..Draft::default() }
 }

@@ -66,11 +66,11 @@ pub async fn not_due_yet(scene: Scene, mut outage: Outage) {
 
 pub async fn past_the_deadline(scene: Scene, mut outage: Outage) {
     let spec =
-        format!("{FAILS_ONCE}, retry: {{limit: 2, backoff: {{initialSeconds: 5}}}}, timeouts: {{attemptSeconds: 10, runSeconds: 20}}");
+        format!("{FAILS_ONCE}, retry: {{limit: 2, backoff: {{initialSeconds: 5}}}}, timeouts: {{attemptSeconds: 40, runSeconds: 45}}");
     due_in(&scene, &outage, &spec).await;
     outage.begins().await;
     let job = ended_job(&scene, &outage, 60).await;
-    let deadline = job.creation_timestamp().expect("a time").0 + seconds(20);
+    let deadline = job.creation_timestamp().expect("a time").0 + seconds(45);
     scene.job_that("the run's time is over", 60, |_| now() > deadline).await;
     outage.ends().await;
     let run = scene.finished(&job.name_any(), 60).await;
