@@ -72,7 +72,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
 }
 
 /// The Jobs that the run is on record to have, the one that it records among them.
-fn expected_jobs(run: &AutomationRun) -> Vec<String> {
+pub(crate) fn expected_jobs(run: &AutomationRun) -> Vec<String> {
     let attempts = run.status.as_ref().map(|status: &AutomationRunStatus| status.attempts.as_slice()).unwrap_or_default();
     let adopted = run.annotations().get(label::ADOPTED_JOB);
     let mut names: Vec<String> = adopted.into_iter().chain(attempts.iter().map(|a| &a.job)).cloned().collect();
@@ -81,7 +81,7 @@ fn expected_jobs(run: &AutomationRun) -> Vec<String> {
 }
 
 /// Whether a Job is the run's: made for it, or the one that it records and no other run has taken. A name alone proves nothing.
-fn belongs(job: &Job, run: &AutomationRun) -> bool {
+pub(crate) fn belongs(job: &Job, run: &AutomationRun) -> bool {
     let uid = run.uid();
     let owned = job.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
     let marked = job.labels().get(label::RUN);
@@ -91,6 +91,14 @@ fn belongs(job: &Job, run: &AutomationRun) -> bool {
     of_task && (owned || recorded)
 }
 
+/// Whether the pods of an ended Job are all that the Job controller has counted, and have ended too.
+pub(crate) fn accounts_for_pods(job: &JobSeen) -> bool {
+    // The Job controller counts a pod that it was told to ignore only where it has done its work.
+    let is_counted = |pod: &&PodSeen| !pod.is_live() && (pod.disruption.is_none() || pod.phase == PodPhase::Succeeded);
+    let ended_pods = i32::try_from(job.pods.iter().filter(is_counted).count()).unwrap_or(i32::MAX);
+    ended_pods >= job.counted && job.pods.iter().all(|pod| !pod.is_live())
+}
+
 /// Reads a Job with its pods: from the cache and, where the Job has ended and the cache cannot account for all its pods
 /// (it may lag behind the Job's watch), from the server.
 async fn read_job(client: &Client, caches: &Caches, job: &Job) -> Result<JobSeen, Error> {
@@ -98,11 +106,7 @@ async fn read_job(client: &Client, caches: &Caches, job: &Job) -> Result<JobSeen
     let mut pods = caches.pods.group(&key("job", &namespace, &name));
     pods.retain(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid));
     let seen = JobSeen::read(job, &pods);
-    // The Job controller counts a pod that it was told to ignore only where it has done its work.
-    let is_counted = |pod: &&PodSeen| !pod.is_live() && (pod.disruption.is_none() || pod.phase == PodPhase::Succeeded);
-    let ended_pods = i32::try_from(seen.pods.iter().filter(is_counted).count()).unwrap_or(i32::MAX);
-    let accounted = ended_pods >= seen.counted && seen.pods.iter().all(|pod| !pod.is_live());
-    if seen.end.is_none() || accounted {
+    if seen.end.is_none() || accounts_for_pods(&seen) {
         return Ok(seen);
     }
     let live: Api<Pod> = Api::namespaced(client.clone(), &namespace);

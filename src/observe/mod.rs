@@ -1,6 +1,6 @@
 //! Reads the world into what a planner sees: from caches, and live where a cache may be behind or does not hold it.
 
-mod automation_run;
+pub(crate) mod automation_run;
 mod automation_task;
 mod cache;
 mod caches;

@@ -13,8 +13,11 @@ use super::{
 use crate::{
     api::{AutomationRun, AutomationTask, Contract, label},
     ledger,
-    observe::cron_job,
-    outcome::{JobEnd, JobSeen, PodPhase, PodSeen, Trouble},
+    observe::{
+        automation_run::{accounts_for_pods, belongs, expected_jobs},
+        cron_job,
+    },
+    outcome::{JobEnd, JobSeen, Trouble},
     plan::{automation_run, automation_task},
 };
 
@@ -75,32 +78,13 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
     seen
 }
 
-fn expected_jobs(run: &AutomationRun) -> Vec<String> {
-    let attempts = run.status.iter().flat_map(|status| &status.attempts);
-    let mut names: Vec<String> = run.annotations().get(label::ADOPTED_JOB).into_iter().chain(attempts.map(|a| &a.job)).cloned().collect();
-    names.dedup();
-    names
-}
-
-fn belongs(job: &Job, run: &AutomationRun) -> bool {
-    let uid = run.uid();
-    let owned = job.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
-    let marked = job.labels().get(label::RUN);
-    let free = marked.is_none() || marked == run.metadata.name.as_ref();
-    let recorded = free && run.annotations().get(label::ADOPTED_UID).is_some_and(|recorded| Some(recorded) == job.uid().as_ref());
-    job.labels().get(label::TASK) == Some(&run.spec.task_ref.name) && (owned || recorded)
-}
-
 /// Pods come from the cache and, where the Job has ended and the cache cannot account for them all, from the server.
 fn read_job(cluster: &Cluster, caches: &Caches, job: &Job) -> JobSeen {
     let uid = job.uid();
     let is_its = |pod: &&Arc<Pod>| pod.labels().get(label::CONTROLLER_UID) == uid.as_ref();
     let mut pods: Vec<Arc<Pod>> = caches.pods.iter().filter(is_its).cloned().collect();
     let seen = JobSeen::read(job, &pods);
-    let is_counted = |pod: &&PodSeen| !pod.is_live() && (pod.disruption.is_none() || pod.phase == PodPhase::Succeeded);
-    let ended = seen.pods.iter().filter(is_counted).count();
-    let accounted = i32::try_from(ended).unwrap_or(i32::MAX) >= seen.counted && seen.pods.iter().all(|pod| !pod.is_live());
-    if seen.end.is_none() || accounted {
+    if seen.end.is_none() || accounts_for_pods(&seen) {
         return seen;
     }
     let listed: Vec<Arc<Pod>> = cluster.pods.iter().filter(is_its).cloned().collect();

@@ -13,6 +13,7 @@ use crate::{
 /// How long the Job of a NoData run is kept, for its log. Kubernetes calls such a Job failed, and generic alerts fire
 /// for those after 15 minutes.
 const NO_DATA_JOB_SECONDS: i64 = 300;
+
 /// Deletes what is recorded and no longer kept: first the Job and, once it is seen to be gone, its run, since a Job
 /// without a run is adopted.
 pub(super) fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
