@@ -39,6 +39,8 @@ pub(super) struct Applied {
     pub(super) refusals: Vec<Refusal>,
     /// What the writes left, for the caches to catch up with.
     pub(super) wrote: Vec<Wrote>,
+    /// The object that was planned is gone: nothing more may be made for it.
+    gone: bool,
 }
 
 /// Awaits a write for as long as one may take.
@@ -53,6 +55,9 @@ pub(super) async fn apply(context: &Context, namespace: &str, changes: &[Change]
     let writer = Writer { context, namespace };
     for change in changes {
         writer.write(change, &mut applied).await?;
+        if applied.gone {
+            break;
+        }
     }
     Ok(applied)
 }
@@ -73,6 +78,8 @@ fn status_code(error: &kube::Error) -> u16 {
 fn refused(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => Some(status.message.clone()),
+        // Somebody's webhook that is down and fails closed. The API server is well, and says so each time.
+        kube::Error::Api(status) if status.code == 500 && status.message.contains("failed calling webhook") => Some(status.message.clone()),
         _ => None,
     }
 }
@@ -143,9 +150,9 @@ impl Writer<'_> {
             Change::CreateRun(run) => self.create_run(run, applied).await,
             Change::OwnRun { name, uid, resource_version, owners } => {
                 let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
-                applied
-                    .wrote
-                    .extend(self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await?.and_then(|left| Wrote::of(Kind::Run, &left)));
+                let left = self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await?;
+                applied.gone = left.is_none();
+                applied.wrote.extend(left.and_then(|left| Wrote::of(Kind::Run, &left)));
                 Ok(())
             }
             Change::OwnJob { name, uid, owner } => {
@@ -156,11 +163,15 @@ impl Writer<'_> {
                 Ok(())
             }
             Change::CreateJob { name, run_uid, object } => self.create_job(name, run_uid, object, applied).await,
-            Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds } => {
-                let patch = json!({
+            Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds, suspended } => {
+                let mut patch = json!({
                     "metadata": { "uid": uid, "annotations": { label::STOPPED: reason.as_str() } },
                     "spec": { "backoffLimit": backoff_limit, "activeDeadlineSeconds": deadline_seconds },
                 });
+                if *suspended {
+                    patch["spec"]["suspend"] = json!(false);
+                    patch["spec"]["parallelism"] = json!(0);
+                }
                 applied.wrote.extend(self.patch::<Job>(name, &Patch::Merge(&patch)).await?.and_then(|left| Wrote::of(Kind::Job, &left)));
                 Ok(())
             }
@@ -247,7 +258,9 @@ impl Writer<'_> {
             Err(error) if status_code(&error) == 409 => {
                 let there = self.api::<Job>().get_metadata(name).await.map_err(Self::error(what))?;
                 if !owned_by(&there, run_uid) {
-                    applied.refusals.push(Refusal { name: name.to_owned(), kind: RefusalKind::NameTaken, message: error.to_string() });
+                    let kind =
+                        if observe::automation_run::is_leaving(&there, &object) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
+                    applied.refusals.push(Refusal { name: name.to_owned(), kind, message: error.to_string() });
                 }
                 Ok(())
             }

@@ -91,6 +91,17 @@ pub(crate) fn belongs(job: &Job, run: &AutomationRun) -> bool {
     of_task && (owned || recorded)
 }
 
+/// Whether the Job that has the name of the one `wanted` is being removed: it is deleted, or its run is, since a run of the
+/// same name is there again.
+pub(crate) fn is_leaving(there: &impl ResourceExt, wanted: &impl ResourceExt) -> bool {
+    let run = wanted.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let of_namesake = there.owner_references().iter().any(|owner| {
+        owner.controller == Some(true)
+            && run.is_some_and(|run| (&run.kind, &run.name) == (&owner.kind, &owner.name) && run.uid != owner.uid)
+    });
+    there.meta().deletion_timestamp.is_some() || of_namesake
+}
+
 /// Whether the pods of an ended Job are all that the Job controller has counted, and have ended too.
 pub(crate) fn accounts_for_pods(job: &JobSeen) -> bool {
     // The Job controller counts a pod that it was told to ignore only where it has done its work.

@@ -9,7 +9,7 @@ use super::{Caches, Error, caches::key, reading};
 use crate::{
     api::{AutomationRun, AutomationTask, label},
     outcome::JobSeen,
-    plan::automation_task::{CronJobSeen, Seen},
+    plan::automation_task::{CronJobSeen, Seen, Timing},
 };
 
 /// Reads all that is known about a task.
@@ -59,6 +59,12 @@ pub fn cron_job(cron_job: &CronJob) -> CronJobSeen {
         generation: cron_job.metadata.generation.unwrap_or(0),
         owners: cron_job.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
         desired: cron_job.annotations().get(label::DESIRED).cloned(),
-        timing: (spec.schedule, spec.time_zone.unwrap_or_default(), spec.suspend.unwrap_or(false)),
+        timing: Timing {
+            line: spec.schedule,
+            zone: spec.time_zone.unwrap_or_default(),
+            suspended: spec.suspend.unwrap_or(false),
+            policy: spec.concurrency_policy.unwrap_or_default(),
+            deadline_seconds: spec.starting_deadline_seconds.unwrap_or(0),
+        },
     }
 }

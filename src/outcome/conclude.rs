@@ -35,7 +35,9 @@ pub fn conclude(job: &JobSeen, last: Option<&Attempt>, waited_on: Option<(&str, 
         }
         JobEnd::Failed { reason, message } => (reason.as_str(), message.as_str()),
     };
-    match job.stopped {
+    // What ended by itself in the moment before the stop has its own end, which no retry could have changed.
+    let by_itself = last.is_some_and(|a| matches!(a.class, Some(AttemptClass::NoData | AttemptClass::Fatal)));
+    match job.stopped.filter(|_| !by_itself) {
         Some(StopReason::Cancelled) => {
             return conclusion(
                 Outcome::Cancelled,

@@ -74,6 +74,8 @@ pub struct JobSeen {
     pub stopped: Option<StopReason>,
     /// `spec.activeDeadlineSeconds`.
     pub deadline_seconds: Option<i64>,
+    /// `spec.suspend`: by hand, or by a queue such as Kueue.
+    pub suspended: bool,
     /// How it ended.
     pub end: Option<JobEnd>,
     /// When it ended.
@@ -120,6 +122,7 @@ impl JobSeen {
             contract: annotation(label::CONTRACT).and_then(|text| serde_json::from_str(text).ok()),
             stopped: annotation(label::STOPPED).and_then(|text| StopReason::parse(text)),
             deadline_seconds: job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds),
+            suspended: job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
             end,
             ended_at,
             counted: status.failed.unwrap_or(0) + status.succeeded.unwrap_or(0),

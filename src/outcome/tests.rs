@@ -370,6 +370,15 @@ fn a_stop_says_who_asked_and_what_was_waited_on() {
     assert_eq!((never_ran.reason.as_str(), never_ran.outcome), ("ImagePullBackOff", Outcome::TimedOut));
     let finished_first = JobSeen { stopped: Some(StopReason::Cancelled), ..complete(&[ended_pod("p", 0, "", "")]) };
     assert_eq!(concluded(&finished_first, &[], None).outcome, Outcome::Succeeded, "it was done before the stop reached it");
+    for (code, outcome, reason) in [(2, Outcome::NoData, "ExitCodeNoData"), (3, Outcome::Failed, "ExitCodeFatal")] {
+        let words = format!("Container main for pod etl/p failed with exit code {code} matching FailJob rule at index 1");
+        let pods = [ended_pod("p", code, "Error", "")];
+        for why in [StopReason::Cancelled, StopReason::RunTimeout] {
+            let ended_first = JobSeen { stopped: Some(why), ..failed("PodFailurePolicy", &words, 1, &pods) };
+            let end = concluded(&ended_first, &[], None);
+            assert_eq!((end.outcome, end.reason.as_str()), (outcome, reason), "it had ended by itself before the stop reached it");
+        }
+    }
 }
 
 #[test]

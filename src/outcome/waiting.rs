@@ -59,6 +59,9 @@ fn about_image(message: &str) -> bool {
 pub fn waiting(job: &JobSeen, troubles: &[Trouble]) -> (String, String) {
     let told = match job.pods.iter().rev().find(|pod| pod.is_live()) {
         Some(pod) => by_pod(pod, troubles),
+        None if job.suspended => {
+            Some(("Suspended".to_owned(), "its Job is suspended, by hand or by a queue; set spec.suspend of the Job to false".to_owned()))
+        }
         None => by_refusal(troubles),
     };
     told.unwrap_or_else(|| (starting().0.to_owned(), starting().1.to_owned()))
@@ -120,6 +123,8 @@ pub(crate) fn refusal(message: &str) -> (String, String) {
         ("ServiceAccountMissing", "; create it, or correct serviceAccountName")
     } else if lower.contains("namespace") && lower.contains("terminated") {
         ("NamespaceTerminating", "")
+    } else if lower.contains("failed calling webhook") {
+        ("WebhookFailed", "; an admission webhook of the cluster does not answer: mend it, or ask who runs it")
     } else {
         ("Refused", "")
     };

@@ -109,6 +109,8 @@ pub enum Change {
         /// The new `activeDeadlineSeconds`: far away, to leave the pod and its evidence to [`Change::EndPod`]; or 1,
         /// which removes pods that have not begun.
         deadline_seconds: i64,
+        /// Whether the Job is suspended. Its deadline counts only while it is not, so it is resumed, with room for no pod.
+        suspended: bool,
     },
     /// Ends a pod by its own deadline, which keeps its exit code and log.
     EndPod {
@@ -162,6 +164,8 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// An object of that name exists, and is not ours.
     NameTaken,
-    /// Forbidden (quota, admission) or invalid.
+    /// An object of that name is on its way out: it belonged to one of ours that was deleted.
+    Leaving,
+    /// Forbidden (quota, admission), invalid, or an admission webhook does not answer.
     Refused,
 }

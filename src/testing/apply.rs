@@ -1,6 +1,7 @@
 //! Makes the changes of a plan with the requests that `controller::apply` sends for them, and writes statuses as
 //! `controller::report` does.
 
+use k8s_openapi::api::batch::v1::Job;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     api::{AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, label},
     build::CronJobSpec,
-    observe,
+    observe::{self, automation_run::is_leaving},
     plan::{Change, Refusal, RefusalKind, automation_task::CronJobSeen},
 };
 
@@ -61,6 +62,7 @@ pub struct Applied {
     pub cron_jobs: Vec<CronJobSeen>,
     pub refusals: Vec<Refusal>,
     pub wrote: Vec<Wrote>,
+    gone: bool,
 }
 
 impl Applied {
@@ -109,6 +111,9 @@ impl Operator {
         for change in changes {
             self.broken.extend(audit::before(cluster, change));
             self.change(cluster, change, &mut applied)?;
+            if applied.gone {
+                break;
+            }
         }
         Ok(applied)
     }
@@ -147,8 +152,9 @@ impl Operator {
             Change::CreateRun(run) => self.create_run(cluster, run, applied),
             Change::OwnRun { name, uid, resource_version, owners } => {
                 let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
-                let left = self.send(cluster, format!("patch run {name}"), |c| c.patch_run(name, Patch::Merge(&patch)))?;
-                applied.wrote.extend(unless_gone(left)?.map(|left| Wrote::of("run", &*left)));
+                let left = unless_gone(self.send(cluster, format!("patch run {name}"), |c| c.patch_run(name, Patch::Merge(&patch)))?)?;
+                applied.gone = left.is_none();
+                applied.wrote.extend(left.map(|left| Wrote::of("run", &*left)));
                 Ok(())
             }
             Change::OwnJob { name, uid, owner } => {
@@ -161,18 +167,24 @@ impl Operator {
                     Err(denied) if denied.code == 409 => {
                         let there = cluster.jobs.get(name).ok_or(Failure::NoAnswer)?;
                         if there.owner_references().iter().all(|owner| owner.uid != *run_uid) {
-                            applied.name_taken(name, denied);
+                            let wanted: Job = serde_json::from_value(object.clone()).map_err(|_| Failure::NoAnswer)?;
+                            let kind = if is_leaving(&**there, &wanted) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
+                            applied.refusals.push(Refusal { name: name.clone(), kind, message: denied.message });
                         }
                     }
                     Err(denied) => applied.refuse(name, denied)?,
                 }
                 Ok(())
             }
-            Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds } => {
-                let patch = json!({
+            Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds, suspended } => {
+                let mut patch = json!({
                     "metadata": { "uid": uid, "annotations": { label::STOPPED: reason.as_str() } },
                     "spec": { "backoffLimit": backoff_limit, "activeDeadlineSeconds": deadline_seconds },
                 });
+                if *suspended {
+                    patch["spec"]["suspend"] = json!(false);
+                    patch["spec"]["parallelism"] = json!(0);
+                }
                 self.patch_job(cluster, name, Patch::Merge(&patch), applied)
             }
             Change::EndPod { name, uid } => {

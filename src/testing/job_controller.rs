@@ -100,7 +100,9 @@ impl JobController {
         let progress = self.progress.entry(uid.clone()).or_default();
         let mut status = job.status.clone().unwrap_or_default();
         let finished = is_finished(job);
-        status.start_time.get_or_insert(Time(now));
+        if job.spec.as_ref().and_then(|spec| spec.suspend) != Some(true) {
+            status.start_time.get_or_insert(Time(now));
+        }
         let pods: Vec<_> = cluster.pods.all().into_iter().filter(|pod| pod.labels().get(label::CONTROLLER_UID) == Some(&uid)).collect();
         let mut fails = None;
         for pod in pods.iter().filter(|pod| has_ended(pod)) {
@@ -118,6 +120,20 @@ impl JobController {
             return;
         }
         let live: Vec<String> = pods.iter().filter(|pod| !has_ended(pod)).map(|pod| pod.name_any()).collect();
+        let spec = job.spec.clone().unwrap_or_default();
+        if spec.suspend == Some(true)
+            && fails.is_none()
+            && condition(Some(&status), "FailureTarget").is_none()
+            && status.succeeded.is_none()
+        {
+            for pod in &live {
+                cluster.delete_pod(pod);
+            }
+            // Its time counts anew once it is resumed.
+            status.start_time = None;
+            cluster.jobs.edit(now, &job.name_any(), |job| job.status = Some(status));
+            return;
+        }
         if condition(Some(&status), "FailureTarget").is_none()
             && status.succeeded.is_none()
             && let Some((reason, message)) = fails.or_else(|| over(job, &status, now))
@@ -137,7 +153,7 @@ impl JobController {
                 set(&mut status, "Complete", ("CompletionsReached", "Reached expected number of succeeded pods"), now);
                 status.completion_time = Some(Time(now));
             }
-        } else if live.is_empty() && progress.wait_until.is_none_or(|until| until <= now) {
+        } else if spec.parallelism != Some(0) && live.is_empty() && progress.wait_until.is_none_or(|until| until <= now) {
             make_pod(cluster, job, &status, progress);
         }
         cluster.jobs.edit(now, &job.name_any(), |job| job.status = Some(status));

@@ -236,7 +236,8 @@ fn made_twice(world: &World) -> Vec<String> {
         let owner = job.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone());
         let what = match (job.labels().get(label::ATTEMPT), job.annotations().get(label::CRONJOB_SLOT)) {
             (Some(attempt), _) => format!("attempt {attempt} of {owner:?}"),
-            (None, Some(slot)) => format!("slot {slot} of {owner:?}"),
+            // Whichever of the task's CronJobs it is of.
+            (None, Some(slot)) => format!("slot {slot} of {:?}", job.labels().get(label::TASK)),
             (None, None) => continue,
         };
         made.entry(what).or_default().push(format!("{} at {}", entry.name, entry.at));

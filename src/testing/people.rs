@@ -4,8 +4,11 @@ use jiff::SignedDuration;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use super::{NAMESPACE, cluster::Cluster, cron_job_controller, operator::Operator, scenario::TASK, store::Store};
-use crate::{api::AutomationRun, ledger};
+use super::{NAMESPACE, cluster::Cluster, cron_job_controller, job_controller, operator::Operator, scenario::TASK, store::Store};
+use crate::{
+    api::{AutomationRun, ConcurrencyPolicy},
+    ledger,
+};
 
 /// One act. Where there are several objects to choose from, the number chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +24,16 @@ pub enum Act {
     ChangeImage,
     Reschedule(String),
     Suspend(bool),
+    /// The task's `concurrencyPolicy` becomes Allow.
+    Allow,
     /// The task has no schedule any more.
     Unschedule,
     DeleteTask,
     DeleteCronJob,
     EditCronJob,
     DeleteJob(usize),
+    /// Suspends a Job that goes on, or resumes it.
+    SuspendJob(usize, bool),
     DeletePod(usize),
     DeleteRun(usize),
     RefuseJobs(bool),
@@ -77,6 +84,11 @@ impl Act {
                     schedule.suspend = Some(*suspend);
                 }
             }),
+            Act::Allow => edit_task(cluster, |spec| {
+                if let Some(schedule) = &mut spec.schedule {
+                    schedule.concurrency_policy = Some(ConcurrencyPolicy::Allow);
+                }
+            }),
             Act::Unschedule => edit_task(cluster, |spec| spec.schedule = None),
             Act::DeleteTask => cluster.tasks.remove(now, TASK),
             Act::DeleteCronJob => {
@@ -95,6 +107,11 @@ impl Act {
             Act::DeleteJob(which) => {
                 if let Some(name) = choose(&cluster.jobs, *which, |_| true) {
                     cluster.jobs.remove(now, &name);
+                }
+            }
+            Act::SuspendJob(which, suspend) => {
+                if let Some(name) = choose(&cluster.jobs, *which, |job| !job_controller::is_finished(job)) {
+                    cluster.jobs.edit(now, &name, |job| job.spec.get_or_insert_default().suspend = Some(*suspend));
                 }
             }
             Act::DeletePod(which) => {

@@ -11,7 +11,7 @@ use super::{
     script::{End, Life, OnTerm, Start},
     world::World,
 };
-use crate::api::{AttemptClass, AutomationRunStatus, Outcome};
+use crate::api::{AttemptClass, AutomationRun, AutomationRunStatus, Outcome, label};
 
 fn on_demand(spec: Value, lives: Vec<Life>) -> AutomationRunStatus {
     World::ended(&Scenario::new(spec, lives).on_demand()).run_status("r1")
@@ -215,4 +215,64 @@ fn a_refused_pod_ends_by_pending_seconds() {
     let spec = json!({ "timeouts": { "pendingSeconds": 60 } });
     let status = World::ended(&Scenario::new(spec, vec![Life::exit(4, 0)]).with(0, Act::RefusePods(true)).on_demand()).run_status("r1");
     assert_eq!((status.outcome, status.reason.as_deref()), (Some(Outcome::TimedOut), Some("PodSecurityDenied")));
+}
+
+#[test]
+fn a_run_made_again_under_the_name_of_a_deleted_one_waits_for_the_old_job_to_go() {
+    let create = || Act::CreateRun { name: "r1".to_owned(), parameters: Vec::new() };
+    // At one time the last act comes first.
+    for seed in 0..20 {
+        let scenario = Scenario::new(json!({}), vec![Life::exit(30, 0)]).on_demand().with(20, create()).with(20, Act::DeleteRun(0));
+        let world = World::ended(&Scenario { seed, ..scenario });
+        let status = world.run_status("r1");
+        assert_eq!(status.outcome, Some(Outcome::Succeeded), "seed {seed}: {status:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_suspended_says_so_and_can_be_stopped() {
+    let suspended = |spec| Scenario::new(spec, vec![Life::exit(5, 0)]).on_demand().with(2, Act::SuspendJob(0, true));
+    let end = |scenario| {
+        let world = World::ended(&scenario);
+        let status = world.run_status("r1");
+        let waits =
+            |run: &AutomationRun| run.status.iter().flat_map(|status| &status.waiting_on).any(|waiting| waiting.reason == "Suspended");
+        assert!(world.cluster.runs.log().iter().any(|entry| waits(&entry.object)), "{status:?}");
+        (status.outcome, status.reason.unwrap_or_default())
+    };
+    assert_eq!(end(suspended(json!({})).with(60, Act::Cancel(0))), (Some(Outcome::Cancelled), "Cancelled".to_owned()));
+    // The pod that went when it was suspended counts as a failure.
+    let resumed = suspended(json!({ "retry": { "limit": 1 } })).with(60, Act::SuspendJob(0, false));
+    assert_eq!(end(resumed), (Some(Outcome::Succeeded), "Completed".to_owned()));
+    let retries = json!({ "retry": { "limit": 1 }, "timeouts": { "attemptSeconds": 60, "runSeconds": 90 } });
+    let between = Scenario::new(retries, vec![Life::exit(5, 1)]).on_demand().with(10, Act::SuspendJob(0, true));
+    assert_eq!(end(between), (Some(Outcome::TimedOut), "RunTimeout".to_owned()), "suspended between two attempts");
+}
+
+#[test]
+fn an_edit_of_the_overlap_policy_runs_no_slot_that_lies_before_it() {
+    let spec = json!({ "schedule": { "cron": ["* * * * *"], "startingDeadlineSeconds": 200 } });
+    let scenario = Scenario::new(spec, vec![Life::exit(170, 0)]).with(110, Act::Allow).during(230);
+    let world = World::ended(&scenario);
+    let starts: Vec<(i64, i64)> = world
+        .all_runs()
+        .iter()
+        .filter_map(|run| Some((run.spec.scheduled_time.as_ref()?.0.as_second(), run.metadata.creation_timestamp.as_ref()?.0.as_second())))
+        .collect();
+    assert!(starts.len() >= 3 && starts.iter().all(|(slot, created)| created - slot < 10), "{starts:?}");
+}
+
+#[test]
+fn a_line_that_becomes_the_first_is_never_that_of_two_cron_jobs() {
+    let spec = json!({ "schedule": { "cron": ["*/4 * * * *", "1-59/4 * * * *"], "concurrencyPolicy": "Allow" } });
+    let scenario = Scenario::new(spec, vec![Life::exit(5, 0)]).with(30, Act::Reschedule("1-59/4 * * * *".to_owned())).during(600);
+    let whole = World::ended(&scenario);
+    for nth in 1..=whole.operator.writes.len() {
+        let world = World::ended(&scenario.clone().crash(nth, 400));
+        let mut slots: Vec<_> = world.all_jobs().iter().filter_map(|job| job.annotations().get(label::CRONJOB_SLOT).cloned()).collect();
+        let all = slots.len();
+        slots.sort();
+        slots.dedup();
+        assert_eq!(slots.len(), all, "the operator died after {:?}", whole.operator.writes[nth - 1]);
+    }
 }

@@ -28,7 +28,10 @@ pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatu
     // Its pods may have gone from view: what is on record, or counted, has been.
     let ran = job.counted > 0 || before.attempts.iter().any(|a| a.job == job.name && a.pod.is_some());
     let between = live.is_empty() && (ran || !job.pods.is_empty());
-    if between && job.stopped.is_none() {
+    if between && job.suspended && job.stopped.is_none() {
+        let (reason, message) = outcome::waiting(job, &[]);
+        draft.waiting = Some(Waiting { reason, message, until: Some(Time(run_deadline)) });
+    } else if between && job.stopped.is_none() {
         between_pods(seen, job, before, &mut draft);
     } else if !begun {
         let pending_since = live.last().map_or(job.created, |pod| pod.created);
@@ -51,8 +54,8 @@ pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatu
             draft.changes.push(Change::EndPod { name: pod.name.clone(), uid: pod.uid.clone() });
         }
         let leftover = !begun && (!live.is_empty() || job.pods.is_empty());
-        if leftover
-            && job.deadline_seconds != Some(1)
+        // Whoever suspended it may do so again: as long as it is, it does not end.
+        if (leftover && job.deadline_seconds != Some(1) || job.suspended && live.is_empty())
             && let Some(reason) = job.stopped
         {
             draft.changes.push(stop(job, reason, 1));
@@ -106,7 +109,14 @@ fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft:
 }
 
 fn stop(job: &JobSeen, reason: StopReason, deadline_seconds: i64) -> Change {
-    Change::StopJob { name: job.name.clone(), uid: job.uid.clone(), reason, backoff_limit: job.counted, deadline_seconds }
+    Change::StopJob {
+        name: job.name.clone(),
+        uid: job.uid.clone(),
+        reason,
+        backoff_limit: job.counted,
+        deadline_seconds,
+        suspended: job.suspended,
+    }
 }
 
 /// Keeps what was told first for the same reason: the kubelet words one trouble in several ways, in turn.

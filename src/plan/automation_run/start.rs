@@ -79,6 +79,14 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
 }
 
 pub(super) fn refused_job(refused: &Refusal, until: Timestamp, now: Timestamp) -> Draft {
+    if refused.kind == RefusalKind::Leaving {
+        let message =
+            format!("the Job {} of a deleted run of the same name is still being removed; the run starts once it is gone", refused.name);
+        let mut draft = wait_or_fail("NameTaken", message, until, now);
+        // That it is gone is told by its watch. This is for the one that was gone before it was seen.
+        draft.wake = draft.wake.map(|wake| wake.min(after(now, 5)));
+        return draft;
+    }
     if refused.kind == RefusalKind::NameTaken {
         let message = format!("a Job {} exists and is not this run's; delete it, or create the run under another name", refused.name);
         return Draft::end(Outcome::Failed, "NameTaken", message);

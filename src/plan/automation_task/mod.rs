@@ -58,8 +58,23 @@ pub struct CronJobSeen {
     pub owners: Vec<String>,
     /// What we wanted when we last wrote it.
     pub desired: Option<String>,
-    /// Cron line, zone, and whether it is suspended: what decides which slots are due.
-    pub timing: (String, String, bool),
+    /// What decides which slots it starts.
+    pub timing: Timing,
+}
+
+/// What decides which slots a CronJob starts, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Cron line.
+    pub line: String,
+    /// Zone.
+    pub zone: String,
+    /// Whether it is suspended.
+    pub suspended: bool,
+    /// Overlap policy.
+    pub policy: String,
+    /// How late a slot may start.
+    pub deadline_seconds: i64,
 }
 
 /// How long after a slot to look whether it has brought a run, and to move `next` on.
@@ -126,13 +141,15 @@ fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, Rejected> {
     Ok(Accepted { schedule: Some(schedule), suspended: is_suspended(task), wanted, why })
 }
 
-/// Makes the CronJobs be as wanted: creates, replaces, deletes; and when to look again for what must wait.
+/// Makes the CronJobs be as wanted, in this order: what is not wanted goes, what is there is replaced, what is missing is
+/// made. Stopped anywhere in between, no slot is one of two CronJobs. Also says when to look again for what must wait.
 fn cron_jobs(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
+    let (mut changes, wake) = unwanted(seen, accepted, now);
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
-    let mut changes = Vec::new();
+    let mut created = Vec::new();
     for wanted in &accepted.wanted {
         let Some(there) = seen.cron_jobs.iter().find(|c| c.name == wanted.name) else {
-            changes.push(Change::CreateCronJob(wanted.clone()));
+            created.push(Change::CreateCronJob(wanted.clone()));
             continue;
         };
         if !there.owners.contains(&uid) {
@@ -154,24 +171,33 @@ fn cron_jobs(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, no
             forget_slots_until: retimed.then_some(now),
         });
     }
+    changes.extend(created);
+    (changes, wake)
+}
+
+/// CronJobs of ours that the spec does not ask for any more.
+fn unwanted(seen: &Seen, accepted: &Accepted, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
+    let uid = seen.task.metadata.uid.clone().unwrap_or_default();
     let is_wanted = |there: &CronJobSeen| accepted.wanted.iter().any(|wanted| wanted.name == there.name);
     let mut unwanted: Vec<&CronJobSeen> = seen.cron_jobs.iter().filter(|c| c.owners.contains(&uid) && !is_wanted(c)).collect();
     unwanted.sort_by(|a, b| a.name.cmp(&b.name));
-    changes.extend(unwanted.into_iter().map(|there| Change::DeleteCronJob { name: there.name.clone(), uid: there.uid.clone() }));
     // A Job that its run does not own yet would die with its CronJob, and one that has ended would take its evidence
-    // along: the run planner sees to that first. The Job's mark wakes its run and not the task.
+    // along: the run planner sees to that first, and the CronJob starts nothing meanwhile. The Job's mark wakes its run
+    // and not the task.
     let exposed = seen.jobs.iter().any(|job| job.by_cron_job && job.run.is_none() && !job.deleting);
-    let before_withholding = changes.len();
-    changes.retain(|change| !(exposed && matches!(change, Change::DeleteCronJob { .. })));
-    let wake = (changes.len() < before_withholding).then(|| now + AFTER_SLOT);
-    (changes, wake)
+    if exposed && !unwanted.is_empty() {
+        let still_on = unwanted.into_iter().filter(|there| !there.timing.suspended);
+        let suspended = still_on.map(|there| Change::SuspendCronJob { name: there.name.clone(), uid: there.uid.clone() });
+        return (suspended.collect(), Some(now + AFTER_SLOT));
+    }
+    (unwanted.into_iter().map(|there| Change::DeleteCronJob { name: there.name.clone(), uid: there.uid.clone() }).collect(), None)
 }
 
 /// Suspends what goes on from a spec that was accepted before, where the task says so: that much of it can be done.
 fn suspend(seen: &Seen) -> Vec<Change> {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
     let mut on: Vec<&CronJobSeen> =
-        seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid) && !c.timing.2).collect();
+        seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid) && !c.timing.suspended).collect();
     on.sort_by(|a, b| a.name.cmp(&b.name));
     on.into_iter().map(|c| Change::SuspendCronJob { name: c.name.clone(), uid: c.uid.clone() }).collect()
 }
@@ -180,10 +206,16 @@ fn is_suspended(task: &AutomationTask) -> bool {
     task.spec.schedule.as_ref().is_some_and(|schedule| schedule.suspend == Some(true))
 }
 
-fn timing(wanted: &CronJobSpec) -> (String, String, bool) {
-    let text = |path: &str| wanted.object.pointer(path).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-    let suspended = wanted.object.pointer("/spec/suspend").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    (text("/spec/schedule"), text("/spec/timeZone"), suspended)
+fn timing(wanted: &CronJobSpec) -> Timing {
+    let spec = &wanted.object["spec"];
+    let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
+    Timing {
+        line: text("schedule"),
+        zone: text("timeZone"),
+        suspended: spec["suspend"].as_bool().unwrap_or(false),
+        policy: text("concurrencyPolicy"),
+        deadline_seconds: spec["startingDeadlineSeconds"].as_i64().unwrap_or(0),
+    }
 }
 
 /// A run for each Job that a CronJob started and that has none.
@@ -285,7 +317,7 @@ fn conditions<'a>(
         }
         let refused = seen.refusals.iter().find(|r| accepted.wanted.iter().any(|w| w.name == r.name))?;
         Some(match refused.kind {
-            RefusalKind::NameTaken => ("NameTaken", taken(&refused.name)),
+            RefusalKind::NameTaken | RefusalKind::Leaving => ("NameTaken", taken(&refused.name)),
             RefusalKind::Refused => ("Refused", format!("the API server refuses CronJob {}: {}", refused.name, refused.message)),
         })
     });
@@ -297,7 +329,7 @@ fn conditions<'a>(
     let mut conditions = Vec::new();
     match trouble {
         Some((reason, message)) => {
-            let goes_on = seen.cron_jobs.iter().any(|c| c.owners.contains(&uid) && !c.timing.2);
+            let goes_on = seen.cron_jobs.iter().any(|c| c.owners.contains(&uid) && !c.timing.suspended);
             let message = if goes_on { format!("{message}. Until then the schedule accepted before goes on") } else { message };
             conditions.push(set(condition::READY, Status::False, reason, message.clone()));
             conditions.push(set(condition::STALLED, Status::True, reason, message));

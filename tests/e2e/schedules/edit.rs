@@ -98,3 +98,26 @@ async fn that_ends_a_pause_does_not_run_a_slot_of_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn of_how_late_a_slot_may_start_does_not_run_a_slot_that_was_dropped_before() {
+    in_a_scene(async |scene| {
+        await_second(30..50).await;
+        let spec = "{script: {source: 'sleep 88'}, schedule: {cron: ['* * * * *'], startingDeadlineSeconds: 10}}";
+        scene.armed_task("nightly", spec).await;
+        let first = first_job(&scene, 80).await;
+        // The next slot comes while the first run goes on, and is dropped after ten seconds.
+        await_second(40..59).await;
+        let second = await_second(13..24).await;
+        assert_eq!(first, [second - MINUTE]);
+        scene.change::<AutomationTask>("nightly", json!({ "spec": { "schedule": { "startingDeadlineSeconds": 600 } } })).await;
+        scene.armed("nightly").await;
+        scene
+            .job_that("the slot after the edit has come", 120, |job| {
+                job.annotations()[label::CRONJOB_SLOT].parse().is_ok_and(|slot: Timestamp| slot > second)
+            })
+            .await;
+        assert_eq!(slots_run(&scene).await, [second - MINUTE, second + MINUTE], "and not the one that was dropped");
+    })
+    .await;
+}

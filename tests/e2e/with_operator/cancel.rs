@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::ResourceExt;
-use nightshift::api::RunResult;
+use nightshift::api::{Outcome, RunResult};
+use serde_json::json;
 
 use super::place::{Place, end, message, says, story};
 use crate::support::kubectl;
@@ -74,6 +75,30 @@ async fn a_run_that_waits_to_be_tried_again_is_stopped() {
         }
         let ours = place.finished("ours-1").await;
         says(message(&ours), &["spec.cancel was set while it waited to be tried again", "exit code 1 is in no list"]);
+        nothing_runs(place).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_whose_job_is_suspended_says_so_and_is_stopped_or_goes_on() {
+    story(async |place| {
+        place.script("held", "echo working; test $NIGHTSHIFT_RETRY != 0 || sleep 300", "{retry: {limit: 1}}").await;
+        let suspend = async |run: &str, suspend: bool| {
+            drop(place.change::<Job>(&format!("{run}-1"), json!({ "spec": { "suspend": suspend } })).await)
+        };
+        for run in ["stopped", "resumed"] {
+            place.run(run, "held").await;
+            place.running(run).await;
+            suspend(run, true).await;
+            says(message(&place.waiting(run, "Suspended").await), &["its Job is suspended", "set spec.suspend of the Job to false"]);
+        }
+        place.cancel("stopped").await;
+        let status = place.finished("stopped").await;
+        assert_eq!((status.outcome, status.reason.as_deref()), (Some(Outcome::Cancelled), Some("Cancelled")));
+        suspend("resumed", false).await;
+        // The pod that went counts as a failure.
+        assert_eq!(place.finished("resumed").await.outcome, Some(Outcome::Succeeded));
         nothing_runs(place).await;
     })
     .await;

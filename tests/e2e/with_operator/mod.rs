@@ -11,6 +11,7 @@ mod parameters;
 mod pending;
 mod place;
 mod quiet;
+mod refusals;
 mod refused_schedules;
 mod retries;
 mod scripts;
