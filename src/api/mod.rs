@@ -17,7 +17,7 @@ pub use schedule::*;
 pub use template::PodTemplate;
 pub use vocabulary::*;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
 
 /// The API group of every kind.
@@ -26,5 +26,16 @@ pub const GROUP: &str = "nightshift.dev";
 /// The definitions of every kind, in the order in which they should be installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![AutomationTask::crd(), AutomationRun::crd()]
+    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd())]
+}
+
+/// A run that nobody has looked at yet reads as Pending, without a write: the API server fills it in.
+fn pending_at_first(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        if let Some(status) = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("status")) {
+            status.default = Some(JSON(serde_json::json!({ "phase": "Pending" })));
+        }
+    }
+    crd
 }

@@ -43,7 +43,9 @@ struct OperatorArgs {
     log: String,
 }
 
-#[tokio::main]
+// One thread: reconciling is waiting for the API server, and threads that hand over to one another at each answer cost
+// more than all the rest.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let Cli { command: Command::Operator(args) } = Cli::parse();
     telemetry::start(args.log_format, &args.log)?;

@@ -12,13 +12,14 @@ use k8s_openapi::api::{
 use kube::{
     Api, Resource, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
-    core::{NamespaceResourceScope, PartialObjectMeta},
+    core::NamespaceResourceScope,
 };
 use serde_json::{Value, json};
 
 use super::{
     Context, Error,
     expectations::{Kind, Wrote},
+    left::{Kept, Left},
 };
 use crate::{
     api::{AutomationRun, label},
@@ -39,8 +40,8 @@ pub(super) struct Applied {
     pub(super) refusals: Vec<Refusal>,
     /// What the writes left, for the caches to catch up with.
     pub(super) wrote: Vec<Wrote>,
-    /// The object that was planned is gone: nothing more may be made for it.
-    gone: bool,
+    /// What was to follow must not: the run that was planned is gone, or its Job was not made.
+    ended: bool,
 }
 
 /// Awaits a write for as long as one may take.
@@ -55,7 +56,7 @@ pub(super) async fn apply(context: &Context, namespace: &str, changes: &[Change]
     let writer = Writer { context, namespace };
     for change in changes {
         writer.write(change, &mut applied).await?;
-        if applied.gone {
+        if applied.ended {
             break;
         }
     }
@@ -148,10 +149,13 @@ impl Writer<'_> {
             Change::DeleteJob { name, uid } => self.delete::<Job>(name, uid).await,
             Change::DeleteRun { name, uid } => self.delete::<AutomationRun>(name, uid).await,
             Change::CreateRun(run) => self.create_run(run, applied).await,
-            Change::OwnRun { name, uid, resource_version, owners } => {
-                let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
+            Change::OwnRun { name, uid, resource_version, owners, first_job } => {
+                let mut patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
+                if let Some(job) = first_job {
+                    patch["metadata"]["annotations"] = json!({ label::FIRST_JOB: job });
+                }
                 let left = self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await?;
-                applied.gone = left.is_none();
+                applied.ended = left.is_none();
                 applied.wrote.extend(left.and_then(|left| Wrote::of(Kind::Run, &left)));
                 Ok(())
             }
@@ -190,7 +194,7 @@ impl Writer<'_> {
         let api = self.raw::<CronJob>();
         match self.send("create", "cronjobs", name, api.create(&params, &object)).await? {
             Ok(created) => {
-                applied.wrote.extend(Wrote::of(Kind::CronJob, &created));
+                applied.wrote.extend(Wrote::of_object(Kind::CronJob, &created));
                 applied.cron_jobs.extend(written(&created));
                 Ok(())
             }
@@ -218,7 +222,7 @@ impl Writer<'_> {
         let api = self.raw::<CronJob>();
         match self.send("update", "cronjobs", name, api.replace(name, &params, &object)).await? {
             Ok(replaced) => {
-                applied.wrote.extend(Wrote::of(Kind::CronJob, &replaced));
+                applied.wrote.extend(Wrote::of_object(Kind::CronJob, &replaced));
                 applied.cron_jobs.extend(written(&replaced));
                 Ok(())
             }
@@ -229,8 +233,8 @@ impl Writer<'_> {
     async fn create_run(&self, run: &AutomationRun, applied: &mut Applied) -> Result<(), Error> {
         let name = run.name_any();
         let what = format!("create run {name}");
-        let api = self.api::<AutomationRun>();
-        match self.send("create", "automationruns", &name, api.create(&PostParams::default(), run)).await? {
+        let runs = Kept::of::<AutomationRun>(&self.context.client, self.namespace);
+        match self.send("create", "automationruns", &name, runs.create(run)).await? {
             Ok(created) => {
                 applied.wrote.extend(Wrote::of(Kind::Run, &created));
                 Ok(())
@@ -247,10 +251,9 @@ impl Writer<'_> {
     }
 
     async fn create_job(&self, name: &str, run_uid: &str, object: &Value, applied: &mut Applied) -> Result<(), Error> {
-        let object = Self::object(object, name)?;
         let what = format!("create Job {name}");
-        let api = self.raw::<Job>();
-        match self.send("create", "jobs", name, api.create(&PostParams::default(), &object)).await? {
+        let jobs = Kept::of::<Job>(&self.context.client, self.namespace);
+        match self.send("create", "jobs", name, jobs.create(object)).await? {
             Ok(created) => {
                 applied.wrote.extend(Wrote::of(Kind::Job, &created));
                 Ok(())
@@ -258,13 +261,18 @@ impl Writer<'_> {
             Err(error) if status_code(&error) == 409 => {
                 let there = self.api::<Job>().get_metadata(name).await.map_err(Self::error(what))?;
                 if !owned_by(&there, run_uid) {
+                    let object = Self::object(object, name)?;
                     let kind =
                         if observe::automation_run::is_leaving(&there, &object) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
                     applied.refusals.push(Refusal { name: name.to_owned(), kind, message: error.to_string() });
+                    applied.ended = true;
                 }
                 Ok(())
             }
-            Err(error) => self.refusal(name, error, what, applied),
+            Err(error) => {
+                applied.ended = true;
+                self.refusal(name, error, what, applied)
+            }
         }
     }
 
@@ -281,13 +289,13 @@ impl Writer<'_> {
     }
 
     /// Patches an object that may have gone meanwhile, which the next plan will see.
-    async fn patch<K>(&self, name: &str, patch: &Patch<&Value>) -> Result<Option<PartialObjectMeta<K>>, Error>
+    async fn patch<K>(&self, name: &str, patch: &Patch<&Value>) -> Result<Option<Left>, Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         let kind = K::plural(&());
-        let api = self.api::<K>();
-        match self.send("patch", &kind, name, api.patch_metadata(name, &PatchParams::default(), patch)).await? {
+        let objects = Kept::of::<K>(&self.context.client, self.namespace);
+        match self.send("patch", &kind, name, objects.patch(name, patch)).await? {
             Ok(left) => Ok(Some(left)),
             Err(error) if status_code(&error) == 404 => Ok(None),
             Err(error) => Err(Self::error(format!("patch {kind} {name}"))(error)),

@@ -19,6 +19,10 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         if !context.expectations.are_met(&key, &context.caches, context.clock.now()) {
             return Ok(Action::requeue(Duration::from_millis(500)));
         }
+        // What the queue gave may be older than what the caches were found to show.
+        let Some(run) = context.caches.runs.get(&run.namespace().unwrap_or_default(), &run.name_any()) else {
+            return Ok(Action::await_change());
+        };
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_run(&context.client, &context.caches, run.clone(), now).await?;
         let mut plan = plan::automation_run::plan(&seen, now);
@@ -29,13 +33,13 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
             plan = plan::automation_run::plan(&seen, now);
         }
         let version = applied.wrote.iter().find(|wrote| wrote.kind == Kind::Run).map(|wrote| wrote.version);
-        let report = Report { before: run.status.as_ref(), after: &plan.status, notices: &plan.notices, version };
-        let left = report::report(&context, &*run, report).await?;
-        let wrote = applied.wrote.into_iter().chain(left.and_then(|left| Wrote::of(Kind::Run, &left)));
+        let report = Report { before: run.status.as_ref(), plan: &plan, version };
+        let reported = report::report(&context, &*run, report).await?;
+        let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Run, &left)));
         context.expectations.expect(&key, wrote.collect(), context.clock.now());
         context.succeeded(&key);
         context.metrics.reconciled("AutomationRun");
-        Ok(again(plan.wake, context.clock))
+        Ok(again([plan.wake, reported.again].into_iter().flatten().min(), context.clock))
     }
     .boxed()
 }

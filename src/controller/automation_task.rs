@@ -19,6 +19,10 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
         if !context.expectations.are_met(&key, &context.caches, context.clock.now()) {
             return Ok(Action::requeue(Duration::from_millis(500)));
         }
+        // What the queue gave may be older than what the caches were found to show.
+        let Some(task) = context.caches.tasks.get(&task.namespace().unwrap_or_default(), &task.name_any()) else {
+            return Ok(Action::await_change());
+        };
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_task(&context.client, &context.caches, task.clone()).await?;
         let mut plan = plan::automation_task::plan(&seen, now);
@@ -29,13 +33,13 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
             seen.written = applied.cron_jobs;
             plan = plan::automation_task::plan(&seen, now);
         }
-        let report = Report { before: task.status.as_ref(), after: &plan.status, notices: &plan.notices, version: None };
-        let left = report::report(&context, &*task, report).await?;
-        let wrote = applied.wrote.into_iter().chain(left.and_then(|left| Wrote::of(Kind::Task, &left)));
+        let report = Report { before: task.status.as_ref(), plan: &plan, version: None };
+        let reported = report::report(&context, &*task, report).await?;
+        let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Task, &left)));
         context.expectations.expect(&key, wrote.collect(), context.clock.now());
         context.succeeded(&key);
         context.metrics.reconciled("AutomationTask");
-        Ok(again(plan.wake, context.clock))
+        Ok(again([plan.wake, reported.again].into_iter().flatten().min(), context.clock))
     }
     .boxed()
 }

@@ -5,13 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::Client;
 
-use super::expectations::Expectations;
-use crate::{api::label, clock::Clock, metrics::Metrics, observe::Caches};
+use super::{event::Allowance, expectations::Expectations, turns::Turns};
+use crate::{clock::Clock, metrics::Metrics, observe::Caches};
 
 /// Built once; shared by all reconcilers.
 pub struct Context {
@@ -23,17 +20,25 @@ pub struct Context {
     pub clock: Clock,
     /// Counters.
     pub metrics: Metrics,
-    pub(super) recorder: Recorder,
     /// How often in a row an object could not be reconciled.
     failures: Mutex<HashMap<String, u32>>,
     pub(super) expectations: Expectations,
+    pub(super) turns: Turns,
+    pub(super) ordinary_events: Allowance,
 }
 
 impl Context {
     pub(super) fn new(client: Client, caches: Arc<Caches>, clock: Clock, metrics: Metrics) -> Self {
-        let reporter = Reporter { controller: label::NIGHTSHIFT.to_owned(), instance: None };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, caches, clock, metrics, recorder, failures: Mutex::default(), expectations: Expectations::default() }
+        Self {
+            client,
+            caches,
+            clock,
+            metrics,
+            failures: Mutex::default(),
+            expectations: Expectations::default(),
+            turns: Turns::default(),
+            ordinary_events: Allowance::default(),
+        }
     }
 
     pub(super) fn failed(&self, key: &str) -> u32 {

@@ -12,6 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::left::Left;
 use crate::observe::Caches;
 
 /// A watch that has said nothing for this long is not waited for: what was written may have been deleted since.
@@ -37,7 +38,13 @@ pub(super) struct Wrote {
 
 impl Wrote {
     /// What a write left, from the object that the server returned.
-    pub(super) fn of(kind: Kind, object: &impl ResourceExt) -> Option<Self> {
+    pub(super) fn of(kind: Kind, left: &Left) -> Option<Self> {
+        let version = left.resource_version()?.parse().ok()?;
+        Some(Self { kind, namespace: left.namespace().to_owned(), name: left.name().to_owned(), version })
+    }
+
+    /// The same of an object that was read in full.
+    pub(super) fn of_object(kind: Kind, object: &impl ResourceExt) -> Option<Self> {
         let version = object.resource_version()?.parse().ok()?;
         Some(Self { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any(), version })
     }

@@ -5,8 +5,11 @@ mod automation_run;
 mod automation_task;
 mod context;
 mod error;
+mod event;
 mod expectations;
+mod left;
 mod report;
+mod turns;
 
 pub use context::Context;
 pub use error::Error;

@@ -61,7 +61,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     let deadline_passed = matches!(&last.end, Some(JobEnd::Failed { reason, .. }) if reason == "DeadlineExceeded");
     let slow_start = last.end.is_none() && now.as_second() - last.created.as_second() >= ASK_EVENTS_SECONDS;
     if !begun && (slow_start || deadline_passed) {
-        seen.troubles = super::events::troubles(client, &namespace, last).await?;
+        seen.troubles = caches.warnings.about(client, &namespace, last, now).await?;
     }
     let may_retry = matches!(last.end, Some(JobEnd::Failed { .. }));
     let first = seen.jobs.first().filter(|first| may_retry && first.contract.as_ref().is_some_and(Contract::operator_makes_attempts));
@@ -74,8 +74,8 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
 /// The Jobs that the run is on record to have, the one that it records among them.
 pub(crate) fn expected_jobs(run: &AutomationRun) -> Vec<String> {
     let attempts = run.status.as_ref().map(|status: &AutomationRunStatus| status.attempts.as_slice()).unwrap_or_default();
-    let adopted = run.annotations().get(label::ADOPTED_JOB);
-    let mut names: Vec<String> = adopted.into_iter().chain(attempts.iter().map(|a| &a.job)).cloned().collect();
+    let first = [label::ADOPTED_JOB, label::FIRST_JOB].into_iter().filter_map(|of| run.annotations().get(of));
+    let mut names: Vec<String> = first.chain(attempts.iter().map(|a| &a.job)).cloned().collect();
     names.dedup();
     names
 }

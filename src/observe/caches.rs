@@ -4,22 +4,25 @@ use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
-    batch::v1::{CronJob, Job, JobTemplateSpec},
-    core::v1::{Pod, PodSpec, PodTemplateSpec},
+    batch::v1::{CronJob, Job},
+    core::v1::Pod,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
+    Api, Client, ResourceExt,
+    core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt,
         reflector::ObjectRef,
         watcher::{Config, Event, watcher},
     },
 };
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Cache;
+use super::{
+    Cache,
+    events::Warnings,
+    told::{Told, Watched},
+};
 use crate::{
     api::{AutomationRun, AutomationTask, label},
     ledger,
@@ -38,6 +41,7 @@ pub struct Caches {
     pub jobs: Cache<Job>,
     /// Pods of ours, by Job.
     pub pods: Cache<Pod>,
+    pub(super) warnings: Warnings,
 }
 
 /// What has to be looked at again.
@@ -72,6 +76,7 @@ impl Caches {
             cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()),
             jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect()),
             pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()),
+            warnings: Warnings::default(),
         }
     }
 
@@ -193,31 +198,31 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         let ours = Config::default().labels(label::SELECTOR);
         let own = caches.clone();
         watches.push(
-            guarded(api(client, scope))
+            told(client, scope, Config::default())
                 .map(move |event| own.tasks.take(index, event).iter().flat_map(|task| own.task_touched(task)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            guarded(api(client, scope))
+            told(client, scope, Config::default())
                 .map(move |event| own.runs.take(index, event).iter().flat_map(|run| Caches::run_touched(run)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            plain(api(client, scope), ours.clone(), slim_cron_job)
+            told(client, scope, ours.clone())
                 .map(move |event| own.cron_jobs.take(index, event).iter().flat_map(|c| Caches::cron_job_touched(c)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            plain(api(client, scope), ours.clone(), slim_job)
+            told(client, scope, ours.clone())
                 .map(move |event| own.take_job(index, event).iter().flat_map(|job| Caches::job_touched(job)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            plain(api(client, scope), ours, slim_pod)
+            told(client, scope, ours)
                 .map(move |event| own.take_pod(index, event).iter().flat_map(|pod| own.pod_touched(pod)).collect())
                 .boxed(),
         );
@@ -234,73 +239,34 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
     (caches, drive)
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// What a watch tells of a kind.
+fn told<K>(client: &Client, namespace: Option<&str>, config: Config) -> impl futures::Stream<Item = Event<K>> + use<K>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    K: Watched<Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
-}
-
-fn plain<K>(api: Api<K>, config: Config, slim: fn(&mut K)) -> impl futures::Stream<Item = Event<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    watcher(api, config).default_backoff().modify(slim).filter_map(async |event| match event {
-        Ok(event) => Some(event),
-        Err(error) => {
-            tracing::warn!(kind = %K::kind(&()), %error, "the watch broke and starts again");
-            None
-        }
-    })
-}
-
-/// One stored object that does not parse must not stop the others: it is told of, and left out.
-fn guarded<K>(api: Api<DeserializeGuard<K>>) -> impl futures::Stream<Item = Event<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let whole = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(mut object) => {
-            object.meta_mut().managed_fields = None;
-            Some(object)
-        }
-        Err(invalid) => {
-            let meta = &invalid.metadata;
-            tracing::error!(kind = %K::kind(&()), namespace = meta.namespace, name = meta.name, error = %invalid.error, "a stored object does not parse and is left alone; correct it or delete it");
-            None
-        }
-    };
-    plain(api, Config::default(), |_| {}).filter_map(move |event| {
+    let api: Api<Told<K>> = namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
+    watcher(api, config).default_backoff().filter_map(|event| {
         std::future::ready(match event {
-            Event::Init => Some(Event::Init),
-            Event::InitDone => Some(Event::InitDone),
-            Event::InitApply(guard) => whole(guard).map(Event::InitApply),
-            Event::Apply(guard) => whole(guard).map(Event::Apply),
-            Event::Delete(guard) => whole(guard).map(Event::Delete),
+            Ok(Event::Init) => Some(Event::Init),
+            Ok(Event::InitDone) => Some(Event::InitDone),
+            Ok(Event::InitApply(told)) => whole(told).map(Event::InitApply),
+            Ok(Event::Apply(told)) => whole(told).map(Event::Apply),
+            Ok(Event::Delete(told)) => whole(told).map(Event::Delete),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch broke and starts again");
+                None
+            }
         })
     })
 }
 
-/// What is never read is not kept: of thousands of objects, templates and managed fields are most of the weight.
-fn slim_cron_job(cron_job: &mut CronJob) {
-    cron_job.metadata.managed_fields = None;
-    if let Some(spec) = &mut cron_job.spec {
-        spec.job_template = JobTemplateSpec::default();
-    }
-}
-
-fn slim_job(job: &mut Job) {
-    job.metadata.managed_fields = None;
-    if let Some(spec) = &mut job.spec {
-        spec.template = PodTemplateSpec::default();
-        spec.pod_failure_policy = None;
-        spec.selector = None;
-    }
-}
-
-fn slim_pod(pod: &mut Pod) {
-    pod.metadata.managed_fields = None;
-    if let Some(spec) = pod.spec.take() {
-        pod.spec = Some(PodSpec { active_deadline_seconds: spec.active_deadline_seconds, node_name: spec.node_name, ..PodSpec::default() });
+/// The object, where it parses. Otherwise it is told of, and left out.
+fn whole<K: Watched>(told: Told<K>) -> Option<K> {
+    match told {
+        Told::Whole(object) => Some(object),
+        Told::Broken { metadata, error } => {
+            tracing::error!(kind = %K::kind(&()), namespace = metadata.namespace, name = metadata.name, error, "a stored object does not parse and is left alone; correct it or delete it");
+            None
+        }
     }
 }

@@ -1,36 +1,103 @@
-//! What Events say about a Job that does not begin: listed for that Job alone, never watched.
+//! What Events say about a Job that does not begin: listed when it is asked for, never watched.
+//!
+//! The API server reads all Events of a namespace for each list, whatever is selected. So one list serves every run of
+//! the namespace that asks within a few seconds: where a thousand wait at once, they cost what one does.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, Client, api::ListParams};
 
 use super::{Error, reading};
 use crate::outcome::{JobSeen, Trouble};
 
-/// Lists the warnings about a Job and its pods, oldest first.
-pub(super) async fn troubles(client: &Client, namespace: &str, job: &JobSeen) -> Result<Vec<Trouble>, Error> {
+/// How old a list may be that is read again.
+const FRESH: SignedDuration = SignedDuration::from_secs(5);
+/// A namespace's list that nobody has asked for lately is forgotten.
+const KEPT: SignedDuration = SignedDuration::from_secs(60);
+/// Events read at a time, and how often at the most: the warnings of a namespace are seldom more.
+const PAGE: u32 = 500;
+const PAGES: usize = 10;
+
+/// The warnings of each namespace in which something does not begin.
+#[derive(Default)]
+pub(super) struct Warnings(Mutex<HashMap<String, Arc<Namespace>>>);
+
+/// One namespace: whoever asks while a list is under way waits for it.
+type Namespace = tokio::sync::Mutex<Listed>;
+
+#[derive(Default)]
+struct Listed {
+    at: Timestamp,
+    /// Oldest first.
+    warnings: Vec<Warning>,
+}
+
+struct Warning {
+    kind: String,
+    name: String,
+    uid: String,
+    at: Option<Timestamp>,
+    trouble: Trouble,
+}
+
+impl Warnings {
+    /// The warnings about a Job and its pods, oldest first, from a list that is a few seconds old at the most; where the
+    /// Job has ended, from one that was made since.
+    pub(super) async fn about(&self, client: &Client, namespace: &str, job: &JobSeen, now: Timestamp) -> Result<Vec<Trouble>, Error> {
+        let of_namespace = self.of(namespace, now);
+        let mut listed = of_namespace.lock().await;
+        let oldest = job.ended_at.map_or(now - FRESH, |ended| ended.max(now - FRESH));
+        if listed.at < oldest {
+            let warnings = list(client, namespace).await?;
+            *listed = Listed { at: now, warnings };
+        }
+        // Pods that have come and gone are known by their names, which begin with that of the Job and its only index.
+        let prefix = format!("{}-0-", job.name);
+        let of_gone = |warning: &&Warning| job.pods.is_empty() && warning.kind == "Pod" && warning.name.starts_with(&prefix);
+        let of_pod = |warning: &&Warning| job.pods.iter().any(|pod| !pod.begun && pod.uid == warning.uid);
+        let about = listed.warnings.iter().filter(|warning| warning.uid == job.uid || of_gone(warning) || of_pod(warning));
+        Ok(about.map(|warning| warning.trouble.clone()).collect())
+    }
+
+    fn of(&self, namespace: &str, now: Timestamp) -> Arc<Namespace> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|name, listed| name == namespace || listed.try_lock().map_or(true, |listed| now.duration_since(listed.at) < KEPT));
+        all.entry(namespace.to_owned()).or_default().clone()
+    }
+}
+
+async fn list(client: &Client, namespace: &str) -> Result<Vec<Warning>, Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let list = async |fields: String| {
-        let params = ListParams::default().fields(&fields).limit(100);
-        let events = api.list(&params).await.map_err(reading(format!("events of Job {}", job.name)))?;
-        Ok::<_, Error>(events.items)
-    };
-    let mut events = list(format!("type=Warning,involvedObject.uid={}", job.uid)).await?;
-    if job.pods.is_empty() {
-        // Its pods may have come and gone: their names begin with the Job's.
-        let prefix = format!("{}-0-", job.name); // of the only index
-        let all = list("type=Warning,involvedObject.kind=Pod".to_owned()).await?;
-        events.extend(all.into_iter().filter(|event| event.involved_object.name.as_ref().is_some_and(|name| name.starts_with(&prefix))));
+    let mut params = ListParams::default().fields("type=Warning").limit(PAGE);
+    let mut warnings = Vec::new();
+    for _ in 0..PAGES {
+        let page = api.list(&params).await.map_err(reading(format!("the events of namespace {namespace}")))?;
+        warnings.extend(page.items.into_iter().map(Warning::of));
+        match page.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => params = params.continue_token(&next),
+            None => break,
+        }
     }
-    for pod in job.pods.iter().filter(|pod| !pod.begun) {
-        events.extend(list(format!("type=Warning,involvedObject.uid={}", pod.uid)).await?);
+    warnings.sort_by_key(|warning| warning.at);
+    Ok(warnings)
+}
+
+impl Warning {
+    fn of(event: Event) -> Self {
+        let last = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+        let at = last.or(event.last_timestamp.as_ref().map(|time| time.0)).or(event.event_time.as_ref().map(|time| time.0));
+        let about = event.involved_object;
+        Self {
+            kind: about.kind.unwrap_or_default(),
+            name: about.name.unwrap_or_default(),
+            uid: about.uid.unwrap_or_default(),
+            at,
+            trouble: Trouble { reason: event.reason.unwrap_or_default(), message: event.message.unwrap_or_default() },
+        }
     }
-    let when = |event: &Event| {
-        let last = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
-        last.or(event.last_timestamp.as_ref().map(|t| t.0)).or(event.event_time.as_ref().map(|t| t.0))
-    };
-    events.sort_by_key(when);
-    Ok(events
-        .into_iter()
-        .map(|event| Trouble { reason: event.reason.unwrap_or_default(), message: event.message.unwrap_or_default() })
-        .collect())
 }

@@ -5,6 +5,7 @@ mod automation_task;
 mod cache;
 mod caches;
 mod events;
+mod told;
 
 pub use automation_run::observe as automation_run;
 pub use automation_task::{cron_job, observe as automation_task};

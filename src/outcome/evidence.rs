@@ -268,6 +268,16 @@ impl PodSeen {
         }
     }
 
+    /// When it began, as far as that is known.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        match &self.main {
+            Some(ContainerSeen::Running { since }) => *since,
+            Some(ContainerSeen::Terminated { started: Some(started), .. }) => *started,
+            _ => self.accepted.unwrap_or(self.created),
+        }
+    }
+
     /// Whether it has not ended.
     #[must_use]
     pub fn is_live(&self) -> bool {

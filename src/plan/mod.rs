@@ -29,10 +29,34 @@ pub struct Plan<Status> {
     pub changes: Vec<Change>,
     /// The status, as far as it follows from what was seen.
     pub status: Status,
+    /// Where set, the status says only that all goes its usual way. It need not be written before this time, by which it is
+    /// likely to be overtaken, and then takes turns with others of its kind.
+    pub report_after: Option<Timestamp>,
     /// Events to publish once the status is written.
     pub notices: Vec<Notice>,
     /// When to look again although nothing has changed.
     pub wake: Option<Timestamp>,
+}
+
+impl<Status> Plan<Status> {
+    /// What is as it should be: nothing to do until something changes.
+    #[must_use]
+    pub fn nothing(status: Status) -> Self {
+        Self { changes: Vec::new(), status, report_after: None, notices: Vec::new(), wake: None }
+    }
+
+    /// Whether the status may wait.
+    #[must_use]
+    pub fn may_wait(&self, now: Timestamp) -> bool {
+        self.report_after.is_some_and(|after| now < after)
+    }
+
+    /// The status may wait until `after`, and something will look again then.
+    fn reported_after(mut self, after: Option<Timestamp>, now: Timestamp) -> Self {
+        self.report_after = after;
+        self.wake = [self.wake, after.filter(|after| now < *after)].into_iter().flatten().min();
+        self
+    }
 }
 
 /// One write, in the namespace of the object that was planned.
@@ -66,7 +90,8 @@ pub enum Change {
     },
     /// Creates the run that records a Job which Kubernetes started.
     CreateRun(Box<AutomationRun>),
-    /// Makes the task the owner of a run that somebody created, so that it goes when the task goes.
+    /// Makes the task the owner of a run that somebody created, so that it goes when the task goes; and writes on the run
+    /// that its first Job was made, so that it is not made again whatever becomes of that Job.
     OwnRun {
         /// Name.
         name: String,
@@ -76,6 +101,8 @@ pub enum Change {
         resource_version: String,
         /// All its owners, the task among them.
         owners: Vec<OwnerReference>,
+        /// The Job of its first attempt, once that was made.
+        first_job: Option<String>,
     },
     /// Marks an adopted Job with its run, and makes the run an owner: the Job survives its CronJob.
     OwnJob {

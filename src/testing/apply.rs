@@ -62,7 +62,7 @@ pub struct Applied {
     pub cron_jobs: Vec<CronJobSeen>,
     pub refusals: Vec<Refusal>,
     pub wrote: Vec<Wrote>,
-    gone: bool,
+    ended: bool,
 }
 
 impl Applied {
@@ -111,7 +111,7 @@ impl Operator {
         for change in changes {
             self.broken.extend(audit::before(cluster, change));
             self.change(cluster, change, &mut applied)?;
-            if applied.gone {
+            if applied.ended {
                 break;
             }
         }
@@ -150,10 +150,13 @@ impl Operator {
             Change::DeleteJob { name, uid } => unless_done(self.send(cluster, format!("delete job {name}"), |c| c.delete_job(name, uid))?),
             Change::DeleteRun { name, uid } => unless_done(self.send(cluster, format!("delete run {name}"), |c| c.delete_run(name, uid))?),
             Change::CreateRun(run) => self.create_run(cluster, run, applied),
-            Change::OwnRun { name, uid, resource_version, owners } => {
-                let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
+            Change::OwnRun { name, uid, resource_version, owners, first_job } => {
+                let mut patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
+                if let Some(job) = first_job {
+                    patch["metadata"]["annotations"] = json!({ label::FIRST_JOB: job });
+                }
                 let left = unless_gone(self.send(cluster, format!("patch run {name}"), |c| c.patch_run(name, Patch::Merge(&patch)))?)?;
-                applied.gone = left.is_none();
+                applied.ended = left.is_none();
                 applied.wrote.extend(left.map(|left| Wrote::of("run", &*left)));
                 Ok(())
             }
@@ -170,9 +173,13 @@ impl Operator {
                             let wanted: Job = serde_json::from_value(object.clone()).map_err(|_| Failure::NoAnswer)?;
                             let kind = if is_leaving(&**there, &wanted) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
                             applied.refusals.push(Refusal { name: name.clone(), kind, message: denied.message });
+                            applied.ended = true;
                         }
                     }
-                    Err(denied) => applied.refuse(name, denied)?,
+                    Err(denied) => {
+                        applied.ended = true;
+                        applied.refuse(name, denied)?;
+                    }
                 }
                 Ok(())
             }

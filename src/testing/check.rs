@@ -71,7 +71,7 @@ fn is_of_run(change: &Change) -> bool {
 }
 
 fn left_alone<Status: Clone>(_: &Plan<Status>, status: Status) -> Plan<Status> {
-    Plan { changes: Vec::new(), status, notices: Vec::new(), wake: None }
+    Plan::nothing(status)
 }
 
 fn common<Status>(plan: &Plan<Status>, now: Timestamp) -> Vec<String> {

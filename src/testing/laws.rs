@@ -279,6 +279,9 @@ fn moves_backwards(world: &World, stale: &Planned) -> Vec<String> {
     // An answer that stops it is as good as any.
     drop(other.operator.apply(&mut other.cluster, stale.changes()));
     let reported = match stale {
+        // What may wait is not written: the operator looks again.
+        Planned::Task { plan, now, .. } if plan.may_wait(*now) => Ok(None),
+        Planned::Run { plan, now, .. } if plan.may_wait(*now) => Ok(None),
         Planned::Task { seen, plan, .. } => other.operator.report_task(&mut other.cluster, &seen.task, plan.status.clone()),
         Planned::Run { seen, plan, .. } => other.operator.report_run(&mut other.cluster, &seen.run, None, plan.status.clone()),
     };

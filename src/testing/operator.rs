@@ -67,6 +67,8 @@ pub struct Operator {
     pub broken: Vec<String>,
     /// Every plan, where they are wanted.
     pub planned: Option<Vec<Planned>>,
+    /// Whether it writes at once what may wait.
+    pub tells_all: bool,
 }
 
 impl Operator {
@@ -85,6 +87,7 @@ impl Operator {
             writes: Vec::new(),
             broken: Vec::new(),
             planned: None,
+            tells_all: false,
         }
     }
 
@@ -223,7 +226,8 @@ impl Operator {
             plan = plan::automation_task::plan(&seen, cluster.now);
         }
         let before = seen.task.status.as_ref();
-        if before.map_or(plan.status != AutomationTaskStatus::default(), |before| *before != plan.status) {
+        let differs = before.map_or(plan.status != AutomationTaskStatus::default(), |before| *before != plan.status);
+        if differs && (self.tells_all || !plan.may_wait(cluster.now)) {
             applied.wrote.extend(self.report_task(cluster, &seen.task, plan.status)?);
         }
         self.expect(key, applied, cluster.now);
@@ -243,7 +247,8 @@ impl Operator {
             plan = plan::automation_run::plan(&seen, cluster.now);
         }
         let before = seen.run.status.as_ref();
-        if before.map_or(plan.status != AutomationRunStatus::default(), |before| *before != plan.status) {
+        let differs = before.map_or(plan.status != AutomationRunStatus::default(), |before| *before != plan.status);
+        if differs && (self.tells_all || !plan.may_wait(cluster.now)) {
             let version = applied.version_of_run();
             applied.wrote.extend(self.report_run(cluster, &seen.run, version, plan.status)?);
         }

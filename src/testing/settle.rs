@@ -20,6 +20,8 @@ impl World {
         for _ in 0..ENOUGH {
             let version = cluster.version();
             let mut operator = Operator::new(super::caches::Lags::default(), Mishaps::default(), cluster.now);
+            // What may wait is told in the end, and it is the end that counts.
+            operator.tells_all = true;
             operator.listen(&cluster);
             while let Some(key) = operator.pick(&mut dice) {
                 operator.reconcile(&mut cluster, &key);

@@ -127,3 +127,14 @@ async fn leaves_status_to_the_operator() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn is_pending_before_anybody_has_looked_at_it() {
+    with_temp_namespace(async |client, namespace| {
+        install_crds(&client).await;
+        let run = run_named("new", "taskRef: {name: no-such-task}");
+        let created = create(&client, &namespace, &run, Keep::Stored).await.expect("a run");
+        assert_eq!(created["status"], json!({ "phase": "Pending" }), "and says nothing that nobody has seen");
+    })
+    .await;
+}

@@ -16,7 +16,7 @@ run pods there, as whoever may create Jobs can.
 # All that happened is written to status.
 - apiGroups: [nightshift.dev]
   resources: [automationtasks/status, automationruns/status]
-  verbs: [patch]
+  verbs: [update]
 # The operator sets no finalizers. Where the API server enforces OwnerReferencesPermissionEnforcement, making a task or
 # run the owner of a Job or CronJob (blockOwnerDeletion) asks for this verb.
 - apiGroups: [nightshift.dev]
@@ -42,12 +42,12 @@ run pods there, as whoever may create Jobs can.
   resources: [pods]
   verbs: [get, list, watch, patch]
 # Why a pod never came to be (quota, Pod Security, service account, Secret missing as a file) stands only in the events
-# of a run's pod, Job and CronJob. Listed for that run, never watched.
+# of a run's pod and Job. Listed where a run does not start, never watched.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
-# Its own events on tasks and runs; patch counts up a repeated one.
+# Its own events on tasks and runs.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}

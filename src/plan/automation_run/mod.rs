@@ -42,9 +42,8 @@ pub struct Seen {
 #[must_use]
 pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
     let before = seen.run.status.clone().unwrap_or_default();
-    let leave = |status: AutomationRunStatus| Plan { changes: Vec::new(), status, notices: Vec::new(), wake: None };
     if seen.run.metadata.deletion_timestamp.is_some() || before.phase == Some(Phase::Finished) {
-        return leave(before);
+        return Plan::nothing(before);
     }
     let draft = match seen.jobs.last() {
         Some(_) if lost_job(seen, &before).is_some() => job_gone(seen, now),
@@ -88,13 +87,10 @@ fn created(run: &AutomationRun, now: Timestamp) -> Timestamp {
     run.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0)
 }
 
-fn adopted_job(run: &AutomationRun) -> Option<&String> {
-    run.metadata.annotations.as_ref()?.get(label::ADOPTED_JOB)
-}
-
 /// Whether a Job of the run has been seen before, or is known to have been there.
 fn has_started(seen: &Seen, before: &AutomationRunStatus) -> bool {
-    before.start_time.is_some() || adopted_job(&seen.run).is_some()
+    let known = |of: &str| seen.run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(of));
+    before.start_time.is_some() || known(label::ADOPTED_JOB) || known(label::FIRST_JOB)
 }
 
 /// A Job on record that is later than all that are left: somebody deleted it. It must not be made again.
@@ -119,11 +115,11 @@ fn cancelled(seen: &Seen) -> bool {
     seen.run.spec.cancel == Some(true)
 }
 
-/// An adopted Job that does not bear its run's mark yet.
+/// What makes Job and run know one another: an adopted Job gets its run's mark, and a run the mark that its Job was made.
 fn own(seen: &Seen, job: &JobSeen) -> Vec<Change> {
     let uid = seen.run.metadata.uid.clone().unwrap_or_default();
-    if job.owners.contains(&uid) && job.run.is_some() {
-        return Vec::new();
-    }
-    vec![Change::OwnJob { name: job.name.clone(), uid: job.uid.clone(), owner: build::owned_by_run(&seen.run, false) }]
+    let marked = job.owners.contains(&uid) && job.run.is_some();
+    let adopt =
+        (!marked).then(|| Change::OwnJob { name: job.name.clone(), uid: job.uid.clone(), owner: build::owned_by_run(&seen.run, false) });
+    adopt.into_iter().chain(start::own_run(seen, seen.jobs.first().map(|job| job.name.as_str()))).collect()
 }

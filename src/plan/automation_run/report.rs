@@ -3,20 +3,26 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Draft, Seen, created};
+use super::{Draft, Seen, after, created};
 use crate::{
     api::{
         Attempt, AutomationRunStatus, Outcome, Phase,
         condition::{self, Set, Status},
     },
-    outcome::{self},
+    outcome::{self, PodSeen},
     plan::{Notice, Plan},
 };
 
+/// How long a container has run when it is told that it runs.
+const TELL_RUNNING_SECONDS: i64 = 3;
+/// How old a Job is when it is told that nothing keeps it from starting, and that it has not started.
+const TELL_STARTING_SECONDS: i64 = 10;
+
 impl Draft {
     pub(super) fn into_plan(self, seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Plan<AutomationRunStatus> {
-        if self.hold && self.end.is_none() && (before.phase.is_some() || !self.changes.is_empty()) {
-            return Plan { changes: self.changes, status: before.clone(), notices: Vec::new(), wake: self.wake };
+        let told = before.observed_generation.is_some();
+        if self.hold && self.end.is_none() && (told || !self.changes.is_empty()) {
+            return Plan { changes: self.changes, wake: self.wake, ..Plan::nothing(before.clone()) };
         }
         let generation = seen.run.metadata.generation;
         let merged = outcome::record(&before.attempts, &seen.jobs);
@@ -79,7 +85,24 @@ impl Draft {
             conditions: condition::conditions(&before.conditions, vec![set], generation, now),
         };
         let notices = notices(seen, before, &status);
-        Plan { changes: self.changes, status, notices, wake: self.wake.filter(|_| !finished) }
+        let later = may_be_told_later(seen, before, &status);
+        let wake = self.wake.filter(|_| !finished);
+        Plan { changes: self.changes, status, report_after: None, notices, wake }.reported_after(later, now)
+    }
+}
+
+/// Until when nothing needs to be said of a first attempt that goes its usual way. Most are over by then, and a status that
+/// says no more than that costs as much as the one that says how the run ended.
+fn may_be_told_later(seen: &Seen, before: &AutomationRunStatus, status: &AutomationRunStatus) -> Option<Timestamp> {
+    let [job] = seen.jobs.as_slice() else { return None };
+    let first = status.attempt_count.is_none_or(|count| count <= 1) && job.end.is_none() && job.stopped.is_none();
+    match status.reason.as_deref().filter(|_| first && status.outcome.is_none())? {
+        "Running" if before.phase != Some(Phase::Running) => {
+            let begun = job.pods.iter().filter(|pod| pod.begun).map(PodSeen::began).max()?;
+            Some(after(begun, TELL_RUNNING_SECONDS))
+        }
+        reason if reason == outcome::starting().0 && before.start_time.is_none() => Some(after(job.created, TELL_STARTING_SECONDS)),
+        _ => None,
     }
 }
 

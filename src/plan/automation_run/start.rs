@@ -1,11 +1,11 @@
 //! A run without a Job: make the first one, or say why not.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Draft, Seen, after, cancelled, created};
 use crate::{
-    api::{AutomationRunStatus, Contract, Outcome, Waiting},
+    api::{AutomationRunStatus, Contract, Outcome, Waiting, label},
     build,
     outcome::{self, reason},
     plan::{Change, Refusal, RefusalKind, parameters},
@@ -15,6 +15,8 @@ use crate::{
 const TASK_NOT_FOUND: &str = "TaskNotFound";
 /// How long a run may wait for a task that does not exist: as long as for a pod, where a task says nothing else.
 const NO_TASK_SECONDS: i64 = 900;
+/// How long after its creation a run is taken to be there without another look.
+const FRESH: SignedDuration = SignedDuration::from_secs(30);
 
 /// No Job yet: make the first one, or say why not.
 pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
@@ -48,27 +50,18 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         let message = format!("could not start within timeouts.pendingSeconds ({} s): {}", contract.pending_seconds, waiting.message);
         return Draft::end(Outcome::TimedOut, &waiting.reason, message);
     }
-    let mut changes = Vec::new();
-    let mut owners = seen.run.metadata.owner_references.clone().unwrap_or_default();
-    if owners.iter().all(|owner| Some(&owner.uid) != task.metadata.uid.as_ref()) {
-        let controlled = owners.iter().any(|owner| owner.controller == Some(true));
-        let mut owner = build::owned_by_task(task);
-        if controlled {
-            (owner.controller, owner.block_owner_deletion) = (None, None);
-        }
-        owners.push(owner);
-        changes.push(Change::OwnRun {
-            name: run_name.to_owned(),
-            uid: seen.run.metadata.uid.clone().unwrap_or_default(),
-            resource_version: seen.run.metadata.resource_version.clone().unwrap_or_default(),
-            owners,
-        });
-    }
-    changes.push(Change::CreateJob {
-        name: job,
+    let create = Change::CreateJob {
+        name: job.clone(),
         run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
         object: build::first_job(task, &seen.run, &values),
-    });
+    };
+    // That the run is owned shows too that it is still there. A run that has only just come needs no such proof, and gets
+    // its owner together with the mark of its Job.
+    let fresh = now.duration_since(created(&seen.run, now)) <= FRESH;
+    let changes = match own_run(seen, None) {
+        Some(own) if !fresh => vec![own],
+        _ => std::iter::once(create).chain(own_run(seen, Some(&job))).collect(),
+    };
     let (reason, message) = outcome::starting();
     Draft {
         changes,
@@ -76,6 +69,33 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         hold: true,
         ..Draft::default()
     }
+}
+
+/// Makes the task own the run, and marks the run with its first Job where that was made. Nothing where both is so.
+pub(super) fn own_run(seen: &Seen, first_job: Option<&str>) -> Option<Change> {
+    let meta = &seen.run.metadata;
+    let annotated = |of: &str| meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(of));
+    let marked = annotated(label::FIRST_JOB) || annotated(label::ADOPTED_JOB);
+    let mut owners = meta.owner_references.clone().unwrap_or_default();
+    let task = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none());
+    let owner = task.filter(|task| owners.iter().all(|owner| Some(&owner.uid) != task.metadata.uid.as_ref())).map(build::owned_by_task);
+    let first_job = first_job.filter(|_| !marked).map(str::to_owned);
+    if owner.is_none() && first_job.is_none() {
+        return None;
+    }
+    if let Some(mut owner) = owner {
+        if owners.iter().any(|owner| owner.controller == Some(true)) {
+            (owner.controller, owner.block_owner_deletion) = (None, None);
+        }
+        owners.push(owner);
+    }
+    Some(Change::OwnRun {
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        owners,
+        first_job,
+    })
 }
 
 pub(super) fn refused_job(refused: &Refusal, until: Timestamp, now: Timestamp) -> Draft {

@@ -100,8 +100,8 @@ async fn a_run_that_cannot_start_says_why_ends_in_time_and_does_not_block_the_ne
         place.given("{apiVersion: v1, kind: Secret, metadata: {name: partner}, stringData: {password: x}}").await;
         join_all(OBSTACLES.iter().map(async |obstacle| {
             let &Obstacle { name, spec, reason, says: parts, fix } = obstacle;
-            place.script(name, "exit 0", spec).await;
-            place.change::<nightshift::api::AutomationTask>(name, json!({ "spec": { "timeouts": { "pendingSeconds": 30 } } })).await;
+            let spec = spec.strip_suffix('}').expect("it ends so");
+            place.script(name, "exit 0", &format!("{spec}, timeouts: {{pendingSeconds: 30}}}}")).await;
             place.run(&format!("{name}-1"), name).await;
             let status = did_not_start(place, &format!("{name}-1"), reason, parts).await;
             let took = status.completion_time.expect("it ended").0.duration_since(status.start_time.expect("there was a Job").0);

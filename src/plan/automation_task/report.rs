@@ -1,0 +1,192 @@
+//! The status of a task, from what was seen, and what of it is worth an Event.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{Accepted, Rejected, Seen, is_suspended};
+use crate::{
+    api::{
+        AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, CronJobRecord, LastRun, Outcome, RunResult,
+        condition::{self, Set, Status},
+    },
+    ledger, outcome,
+    plan::{Notice, RefusalKind},
+    schedule::Schedule,
+};
+
+/// How long a status may wait that says nothing out of the ordinary.
+const TELL_LATER: SignedDuration = SignedDuration::from_secs(10);
+
+/// Until when a status may wait that says no more than that runs come, go on and end as the last one did: while runs are
+/// young, since their ends are told with it, and for a while after an end that was told.
+pub(super) fn may_be_told_later(seen: &Seen, before: &AutomationTaskStatus, status: &AutomationTaskStatus) -> Option<Timestamp> {
+    let ended = |status: &AutomationTaskStatus| status.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map(|time| time.0);
+    let news = |status: &AutomationTaskStatus| AutomationTaskStatus {
+        active: Vec::new(),
+        active_count: 0,
+        next: None,
+        next_schedule_time: None,
+        last_run: None,
+        last_successful_time: None,
+        conditions: status.conditions.iter().map(|c| Condition { message: String::new(), ..c.clone() }).collect(),
+        ..status.clone()
+    };
+    let how = |status: &AutomationTaskStatus| status.last_run.as_ref().map(|last| (last.outcome, last.reason.clone()));
+    if news(before) != news(status) || how(before) != how(status) {
+        return None;
+    }
+    let from = if ended(before) == ended(status) {
+        let runs = seen.runs.iter().filter(|run| !ledger::is_finished(run));
+        let begun = runs.filter_map(|run| run.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        begun.chain(seen.jobs.iter().filter(|job| job.by_cron_job).map(|job| job.created)).max()
+    } else {
+        ended(before)
+    };
+    from.and_then(|from| from.checked_add(TELL_LATER).ok())
+}
+
+pub(super) fn status(
+    seen: &Seen,
+    before: &AutomationTaskStatus,
+    accepted: &Result<Accepted, Rejected>,
+    now: Timestamp,
+) -> AutomationTaskStatus {
+    let generation = seen.task.metadata.generation;
+    let mut finished: Vec<&AutomationRun> = seen.runs.iter().map(AsRef::as_ref).filter(|run| ledger::is_finished(run)).collect();
+    finished.sort_by_key(|run| ledger::order(run));
+    let mut active: Vec<&AutomationRun> = seen.runs.iter().map(AsRef::as_ref).filter(|run| !ledger::is_finished(run)).collect();
+    active.sort_by_key(|run| (run.metadata.creation_timestamp.clone(), run.metadata.name.clone()));
+    let ended = |last: &LastRun| last.completion_time.clone();
+    let last_run =
+        finished.last().map(|run| last_run(run)).filter(|last| before.last_run.as_ref().is_none_or(|known| ended(known) <= ended(last)));
+    let last_run = last_run.or_else(|| before.last_run.clone());
+    let good = finished.iter().rev().find(|run| run.status.as_ref().and_then(|s| s.result) == Some(RunResult::Good));
+    let last_good = good.and_then(|run| run.status.as_ref()?.completion_time.clone());
+    let schedule = accepted.as_ref().ok().and_then(|a| a.schedule.as_ref());
+    let next = accepted.as_ref().ok().and_then(|a| a.next(now));
+    let (shown_schedule, clock) = match accepted {
+        Ok(accepted) => {
+            let kind = if accepted.schedule.is_some() { ClockKind::CronJob } else { ClockKind::None };
+            let shown = schedule.map_or_else(|| "on demand".to_owned(), Schedule::describe);
+            (Some(outcome::cut(&shown, 2048)), Some(ClockStatus { kind, reason: accepted.why.clone() }))
+        }
+        Err(_) => (before.schedule.clone(), before.clock.clone()),
+    };
+    let conditions = conditions(seen, accepted, next, last_run.as_ref());
+    AutomationTaskStatus {
+        observed_generation: generation,
+        conditions: condition::conditions(&before.conditions, conditions, generation, now),
+        clock,
+        schedule: shown_schedule,
+        next: next.zip(schedule).map(|(slot, schedule)| schedule.describe_slot(slot)),
+        next_schedule_time: next.map(Time),
+        active: active.iter().take(10).filter_map(|run| run.metadata.name.clone()).collect(),
+        active_count: i32::try_from(active.len()).unwrap_or(i32::MAX),
+        last_successful_time: last_good.max(before.last_successful_time.clone()),
+        last_run,
+        cron_jobs: records(seen, before, accepted),
+    }
+}
+
+fn last_run(run: &AutomationRun) -> LastRun {
+    let status = run.status.clone().unwrap_or_default();
+    LastRun {
+        name: run.metadata.name.clone().unwrap_or_default(),
+        outcome: status.outcome.unwrap_or(Outcome::Unknown),
+        reason: status.reason,
+        message: status.message.map(|message| outcome::cut(&message, 1024)),
+        start_time: status.start_time,
+        completion_time: status.completion_time,
+    }
+}
+
+/// The CronJobs as the API server last returned them to us. One that was written in this pass has a new generation; of
+/// the others the record stands while they exist, or while they are wanted and this view may be older than the record.
+fn records(seen: &Seen, before: &AutomationTaskStatus, accepted: &Result<Accepted, Rejected>) -> Vec<CronJobRecord> {
+    let stands = |record: &CronJobRecord| match seen.cron_jobs.iter().find(|c| c.name == record.name) {
+        Some(there) => there.uid == record.uid,
+        None => accepted.as_ref().is_ok_and(|a| a.wanted.iter().any(|wanted| wanted.name == record.name)),
+    };
+    let kept = before.cron_jobs.iter().filter(|r| stands(r) && seen.written.iter().all(|w| w.name != r.name));
+    let written = seen.written.iter().map(|w| CronJobRecord { name: w.name.clone(), uid: w.uid.clone(), generation: w.generation });
+    let mut records: Vec<CronJobRecord> = kept.cloned().chain(written).collect();
+    records.sort_by(|a, b| a.name.cmp(&b.name));
+    records.truncate(8);
+    records
+}
+
+fn conditions<'a>(
+    seen: &Seen,
+    accepted: &'a Result<Accepted, Rejected>,
+    next: Option<Timestamp>,
+    last: Option<&'a LastRun>,
+) -> Vec<Set<'a>> {
+    let uid = seen.task.metadata.uid.clone().unwrap_or_default();
+    let set = |kind, status, reason: &'a str, message: String| Set { kind, status, reason, message: outcome::cut(&message, 2048) };
+    let trouble = accepted.as_ref().ok().and_then(|accepted| {
+        let taken = |name: &str| format!("a CronJob {name} exists and is not this task's; delete it, or rename the task");
+        if let Some(foreign) = seen.cron_jobs.iter().find(|c| !c.owners.contains(&uid) && accepted.wanted.iter().any(|w| w.name == c.name))
+        {
+            return Some(("NameTaken", taken(&foreign.name)));
+        }
+        let refused = seen.refusals.iter().find(|r| accepted.wanted.iter().any(|w| w.name == r.name))?;
+        Some(match refused.kind {
+            RefusalKind::NameTaken | RefusalKind::Leaving => ("NameTaken", taken(&refused.name)),
+            RefusalKind::Refused => ("Refused", format!("the API server refuses CronJob {}: {}", refused.name, refused.message)),
+        })
+    });
+    let trouble = match accepted {
+        Err(rejected) => Some((rejected.reason, rejected.message.clone())),
+        Ok(_) => trouble,
+    };
+    let suspended = is_suspended(&seen.task);
+    let mut conditions = Vec::new();
+    match trouble {
+        Some((reason, message)) => {
+            let goes_on = seen.cron_jobs.iter().any(|c| c.owners.contains(&uid) && !c.timing.suspended);
+            let message = if goes_on { format!("{message}. Until then the schedule accepted before goes on") } else { message };
+            conditions.push(set(condition::READY, Status::False, reason, message.clone()));
+            conditions.push(set(condition::STALLED, Status::True, reason, message));
+        }
+        None => {
+            let message = match (accepted.as_ref().ok().and_then(|a| a.schedule.as_ref()), next) {
+                (Some(schedule), Some(_)) => format!("armed: {}", schedule.describe()),
+                (Some(_), None) if suspended => "accepted; the schedule is suspended".to_owned(),
+                (Some(_), None) => "accepted; no slot is due in the next years".to_owned(),
+                (None, _) => "accepted; create an AutomationRun to run it".to_owned(),
+            };
+            conditions.push(set(condition::READY, Status::True, "Accepted", message));
+        }
+    }
+    let (reason, message) = if suspended { ("SpecSuspended", "schedule.suspend is true") } else { ("NotSuspended", "not suspended") };
+    conditions.push(set(condition::SUSPENDED, Status::from(suspended), reason, message.to_owned()));
+    conditions.push(match last {
+        None => set(condition::LAST_RUN_SUCCEEDED, Status::Unknown, "NoRunYet", "no run has finished yet".to_owned()),
+        Some(last) => {
+            let reason = last.reason.as_deref().filter(|reason| !reason.is_empty()).unwrap_or("Finished");
+            let status = match last.outcome.result() {
+                Some(result) => Status::from(result == RunResult::Good),
+                None => Status::Unknown,
+            };
+            set(
+                condition::LAST_RUN_SUCCEEDED,
+                status,
+                reason,
+                format!("run {} ended {:?}: {}", last.name, last.outcome, last.message.as_deref().unwrap_or_default()),
+            )
+        }
+    });
+    conditions
+}
+
+/// What is worth an Event: Ready changed its mind.
+pub(super) fn notices(before: &AutomationTaskStatus, after: &AutomationTaskStatus) -> Vec<Notice> {
+    let ready = |status: &AutomationTaskStatus| condition::find(&status.conditions, condition::READY).cloned();
+    let (Some(now), was) = (ready(after), ready(before)) else { return Vec::new() };
+    if was.is_some_and(|was| {
+        (was.status, was.reason, was.observed_generation) == (now.status.clone(), now.reason.clone(), now.observed_generation)
+    }) {
+        return Vec::new();
+    }
+    vec![Notice { warning: now.status != "True", reason: now.reason, action: "Arm", message: outcome::cut(&now.message, 1000) }]
+}
