@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make demo`: the nightly import of deploy/examples, on the current cluster. Two runs: one whose partner is down at
-# first, and one for a day that has no file. Ends with 0 only where each ended as it should.
+# first, and one for a day that has no file. Ends with 0 only where each ended as it should, and its rows are there.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 for file in paths show; do
@@ -10,6 +10,7 @@ done
 EXAMPLES=$ROOT/deploy/examples
 NAMESPACE=nightly
 DAY=2026-11-20
+ROWS=5 # what the partner's file of that day has
 DAY_WITHOUT_FILE=2026-11-22
 STARTED=$(now_ms)
 PARTNER_IS_DOWN=
@@ -89,10 +90,9 @@ RUN
 }
 
 # follow WHEN_WAITING: prints what changes on the run until it is finished, and calls WHEN_WAITING when it first waits to
-# be tried again. Sets OUTCOME.
+# be tried again.
 follow() {
   local phase outcome reason until message shown=
-  OUTCOME=
   exec 3< <(exec timeout 240 kubectl --namespace "$NAMESPACE" get automationrun "$RUN" --watch \
     -o jsonpath='{.status.phase}|{.status.outcome}|{.status.reason}|{.status.waitingOn.until}|{.status.message}{"\n"}' 2>/dev/null)
   WATCH=$!
@@ -104,7 +104,6 @@ follow() {
       *-Backoff) message="$message${until:+ at $(date -d "$until" +%T)}" ;;
     esac
     printf '  %6s  %-9s %s\n' "$(elapsed $(($(now_ms) - RUN_STARTED)))" "$reason" "$message"
-    OUTCOME=$outcome
     if [ "$phase" = Finished ]; then break; fi
     if [ "$reason" = Backoff ] && [ -n "$1" ]; then "$1"; set -- ''; fi
   done
@@ -113,13 +112,20 @@ follow() {
   WATCH=
 }
 
-should_be() { # should_be OUTCOME REASON
-  if [ "$OUTCOME" = "$1" ]; then return; fi
+as_it_should() { # as_it_should WHAT WANTED SEEN
+  if [ "$2" = "$3" ]; then return; fi
   headline "This is not how it should end. What is known:"
   in_namespace get automationrun "$RUN" -o wide || true
   in_namespace describe automationrun "$RUN" | tail -n 40 || true
   in_namespace get jobs,pods -l nightshift.dev/task=nightly-import || true
-  fail "run $RUN ended ${OUTCOME:-not at all within 240 s}; it should have ended $1"
+  expect "$@"
+}
+
+should_be() { # should_be OUTCOME REASON ATTEMPTS
+  local seen
+  seen=$(in_namespace get automationrun "$RUN" \
+    -o jsonpath='{.status.phase} {.status.outcome}, {.status.reason}, attempts: {.status.attemptCount}')
+  as_it_should "how run $RUN has ended, after 240 s at most" "Finished $1, $2, attempts: $3" "$seen"
 }
 
 attempts() {
@@ -128,14 +134,26 @@ attempts() {
 {{ with .logTail }}{{ . }}{{ end }}{{ end }}' | sed -e 's/^\([^ ]\)/      | \1/'
 }
 
-in_database() { # in_database SQL
+in_database() { # in_database SQL [OPTION OF PSQL]...
+  local sql=$1
+  shift
   in_namespace exec deployment/database -- sh -c \
-    'PGPASSWORD=$POSTGRES_PASSWORD exec psql --host=127.0.0.1 --username=importer --dbname=import --no-psqlrc --pset=footer=off --command="$1"' sh "$1"
+    'PGPASSWORD=$POSTGRES_PASSWORD exec psql --host=127.0.0.1 --username=importer --dbname=import --no-psqlrc --pset=footer=off "$@"' \
+    sh --command="$sql" "$@"
+}
+
+# In the name of this run: the rows of a demo before it must not pass for its own.
+should_have_loaded() { # should_have_loaded DAY ROWS RUN
+  local seen
+  seen=$(in_database "select count(*) || ' rows, loaded by ' || coalesce(min(run), 'none')
+    from prices left join imports using (day) where day = '$1'" --tuples-only --no-align)
+  as_it_should "what the database has for $1" "$2 rows, loaded by $3" "$seen"
 }
 
 indented() { sed -e 's/ *$//' -e '/./!d' -e 's/^/  /'; }
 
 main() {
+  local outputs
   headline "The nightly import: fetch a partner's file, check it, load it into a database"
   step "applying namespace, Secret, database and partner" apply_surroundings
   step "waiting for the database" rolled_out database
@@ -147,17 +165,21 @@ main() {
   step "taking the partner's host down" partner_goes_down
   start_run "$DAY"
   follow while_it_waits
-  should_be Succeeded
+  should_be Succeeded Completed 2
   headline "  Its attempts: the host that is down is told apart, and tried again"
   attempts
   headline "  Its outputs, and what is really in the database"
-  printf '  %s\n' "$(in_namespace get automationrun "$RUN" -o jsonpath='{.status.outputs}')"
+  outputs=$(in_namespace get automationrun "$RUN" -o jsonpath='{.status.outputs}')
+  printf '  %s\n' "$outputs"
+  as_it_should "the outputs of run $RUN" "{\"date\":\"$DAY\",\"rows\":$ROWS}" "$outputs"
   in_database "select * from prices where day = '$DAY' order by sku" | indented
+  should_have_loaded "$DAY" "$ROWS" "$NAMESPACE/$RUN"
 
   headline "2. A day on which the partner has no file"
   start_run "$DAY_WITHOUT_FILE"
   follow ''
-  should_be NoData
+  should_be NoData ExitCodeNoData 1
+  should_have_loaded "$DAY_WITHOUT_FILE" 0 none
   attempts
 
   headline "How it stands"

@@ -20,6 +20,8 @@ LAYERS=(
   "test-chart: the Helm chart"
   "test-api: against the real API server"
   "test-e2e: on the real cluster, with real pods"
+  "test-install: upgrade, uninstall, and the plain manifests"
+  "demo: the nightly import, from the chart to the database"
   "test-chaos: the operator stopped at every write"
 )
 

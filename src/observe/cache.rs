@@ -27,6 +27,8 @@ where
     inner: Mutex<Inner<K>>,
     groups: RwLock<HashMap<String, HashSet<ObjectRef<K>>>>,
     grouping: fn(&K) -> Vec<String>,
+    /// Whether a new view of an object tells anything that is ever looked at.
+    tells: fn(Option<&K>, &K) -> bool,
     unsynced: AtomicUsize,
 }
 
@@ -66,8 +68,16 @@ where
             inner: Mutex::new(Inner { writer, watches: (0..watches).map(|_| fresh()).collect() }),
             groups: RwLock::default(),
             grouping,
+            tells: |_, _| true,
             unsynced: AtomicUsize::new(watches),
         }
+    }
+
+    /// The same cache, which keeps to itself what `tells` nothing: most updates of an object are about other people's
+    /// business.
+    #[must_use]
+    pub fn that(self, tells: fn(Option<&K>, &K) -> bool) -> Self {
+        Self { tells, ..self }
     }
 
     /// The store behind it, which becomes ready once every watch has listed.
@@ -95,8 +105,8 @@ where
         groups.get(group).into_iter().flatten().filter_map(|key| self.objects.get(key)).collect()
     }
 
-    /// Takes one event of one watch and returns the objects that it touched: the present ones, or the last view of
-    /// those that are gone. Deletions that happened while a watch was down come out of its next list.
+    /// Takes one event of one watch and returns the objects that it touched: the present ones where they tell anything
+    /// new, or the last view of those that are gone. Deletions that happened while a watch was down come out of its next list.
     pub fn take(&self, watch: usize, event: Event<K>) -> Vec<Arc<K>> {
         let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {
@@ -128,8 +138,11 @@ where
                 touched
             }
             Event::Apply(object) => {
-                inner.watches[watch].held.insert(ObjectRef::from_obj(&object));
-                self.insert(&mut inner.writer, object)
+                let key = ObjectRef::from_obj(&object);
+                let tells = (self.tells)(self.objects.get(&key).as_deref(), &object);
+                inner.watches[watch].held.insert(key);
+                let touched = self.insert(&mut inner.writer, object);
+                if tells { touched } else { Vec::new() }
             }
             Event::Delete(object) => {
                 inner.watches[watch].held.remove(&ObjectRef::from_obj(&object));
@@ -298,6 +311,17 @@ mod tests {
         assert_eq!(names(&cache.group("g")), ["y", "z"]);
         assert_eq!(list(&cache, 1, &[object("b", "z", "g", "1")]), ["y", "z"], "what came by the watch is gone by its list too");
         assert_eq!(names(&cache.group("g")), ["z"]);
+    }
+
+    #[test]
+    fn what_tells_nothing_is_kept_and_touches_nobody() {
+        let cache = cache(1).that(|before, now| before.is_none_or(|before| before.labels() != now.labels()));
+        list(&cache, 0, &[object("a", "x", "g", "1")]);
+        assert!(cache.take(0, Event::Apply(object("a", "x", "g", "2"))).is_empty());
+        assert_eq!(version(&cache, "x").as_deref(), Some("2"));
+        assert_eq!(names(&cache.take(0, Event::Apply(object("a", "x", "h", "3")))), ["x"]);
+        assert_eq!(names(&cache.take(0, Event::Apply(object("a", "y", "h", "1")))), ["y"]);
+        assert_eq!(list(&cache, 0, &[object("a", "x", "h", "3")]), ["x", "y"], "a list may stand for many views, and tells all");
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     api::{AutomationRun, AutomationTask, label},
     ledger,
-    outcome::PodSeen,
+    outcome::{JobSeen, PodSeen},
 };
 
 /// All that is watched.
@@ -64,6 +64,25 @@ pub(super) fn is_evidence(pod: &Pod) -> bool {
     seen.begun && !seen.is_live()
 }
 
+/// Whether a Job says more than that its pods come and go.
+fn job_tells(before: Option<&Job>, now: &Job) -> bool {
+    let no_pods: [Arc<Pod>; 0] = [];
+    before.is_none_or(|before| {
+        let meta = |job: &Job| (job.metadata.labels.clone(), job.metadata.annotations.clone());
+        meta(before) != meta(now) || JobSeen::read(before, &no_pods) != JobSeen::read(now, &no_pods)
+    })
+}
+
+/// Whether a pod says more than where it is, or that it is about to start.
+fn pod_tells(before: Option<&Pod>, now: &Pod) -> bool {
+    let read = |pod: &Pod| PodSeen { node: None, ..PodSeen::read(pod) };
+    let now = read(now);
+    match before {
+        Some(before) => read(before) != now,
+        None => !now.is_live() || now.main.is_some() || now.init_waiting.is_some() || now.unschedulable.is_some(),
+    }
+}
+
 fn label_key<K: ResourceExt>(object: &K, of: &str, label: &str) -> Option<String> {
     object.labels().get(label).map(|name| key(of, &object.namespace().unwrap_or_default(), name))
 }
@@ -74,8 +93,9 @@ impl Caches {
             tasks: Cache::new(watches, |_| Vec::new()),
             runs: Cache::new(watches, |run| vec![key("task", &run.namespace().unwrap_or_default(), &run.spec.task_ref.name)]),
             cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()),
-            jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect()),
-            pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()),
+            jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect())
+                .that(job_tells),
+            pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()).that(pod_tells),
             warnings: Warnings::default(),
         }
     }
@@ -112,9 +132,15 @@ impl Caches {
         std::iter::once(Touched::Task(ObjectRef::from_obj(task))).chain(waiting).collect()
     }
 
-    fn run_touched(run: &AutomationRun) -> Vec<Touched> {
+    /// A run concerns itself until it is finished, and its task when it comes, ends or goes: not when it goes on, of which
+    /// `update` is a sign where its first Job was made before.
+    fn run_touched(run: &AutomationRun, update: bool) -> Vec<Touched> {
         let task = Touched::Task(ObjectRef::new(&run.spec.task_ref.name).within(&run.namespace().unwrap_or_default()));
-        if ledger::is_finished(run) { vec![task] } else { vec![Touched::Run(ObjectRef::from_obj(run)), task] }
+        if ledger::is_finished(run) {
+            return vec![task];
+        }
+        let itself = Touched::Run(ObjectRef::from_obj(run));
+        if update && run.annotations().contains_key(label::FIRST_JOB) { vec![itself] } else { vec![itself, task] }
     }
 
     fn labelled_task<K: ResourceExt>(object: &K) -> Option<Touched> {
@@ -205,7 +231,10 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         let own = caches.clone();
         watches.push(
             told(client, scope, Config::default())
-                .map(move |event| own.runs.take(index, event).iter().flat_map(|run| Caches::run_touched(run)).collect())
+                .map(move |event| {
+                    let update = matches!(event, Event::Apply(_));
+                    own.runs.take(index, event).iter().flat_map(|run| Caches::run_touched(run, update)).collect()
+                })
                 .boxed(),
         );
         let own = caches.clone();

@@ -32,7 +32,7 @@ pub(super) trait Watched: Resource<DynamicType = ()> + Sized {
 #[derive(Clone, Debug)]
 pub(super) enum Told<K> {
     Whole(K),
-    Broken { metadata: ObjectMeta, error: String },
+    Broken { metadata: Box<ObjectMeta>, error: String },
 }
 
 impl<'de, K: Watched> Deserialize<'de> for Told<K> {
@@ -42,7 +42,7 @@ impl<'de, K: Watched> Deserialize<'de> for Told<K> {
             Ok(read) => Ok(Told::Whole(read.into())),
             Err(error) => {
                 let named: Named = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
-                Ok(Told::Broken { metadata: named.metadata.into(), error: error.to_string() })
+                Ok(Told::Broken { metadata: Box::new(named.metadata.into()), error: error.to_string() })
             }
         }
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::{ContainerSeen, JobSeen, PodPhase, PodSeen, classify, reason};
+use super::{ContainerSeen, JobEnd, JobSeen, PodPhase, PodSeen, classify, reason};
 use crate::api::{Attempt, AttemptClass};
 
 /// How many attempts a status keeps; older ones are only counted.
@@ -40,10 +40,12 @@ pub fn record(before: &[Attempt], jobs: &[JobSeen]) -> Vec<Attempt> {
         if job.end.is_some() && counted < expected && !forgotten(job.created) {
             let unseen = attempts.iter().filter(|a| a.job == job.name && a.pod.is_some() && a.class.is_none()).count();
             // Those that we saw begin are marked below; only the rest is unseen altogether.
+            // The Job's own deadline takes the last pod away, and leaves those that had failed before.
+            let last_went = matches!(&job.end, Some(JobEnd::Failed { reason, .. }) if reason == "DeadlineExceeded");
             for _ in 0..(expected - counted).saturating_sub(unseen) {
                 // What is on record was seen in time, so it is older; the pods that are left are the latest.
                 let of_job = |n: &usize| attempts[*n].job == job.name;
-                let newer = (0..attempts.len()).filter(of_job).nth(on_record);
+                let newer = (0..attempts.len()).filter(of_job).nth(on_record).filter(|_| !last_went);
                 let place = newer.or_else(|| (0..attempts.len()).rfind(of_job).map(|n| n + 1)).unwrap_or(attempts.len());
                 attempts.insert(place, gone(&job.name, None));
             }

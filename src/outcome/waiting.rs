@@ -11,6 +11,15 @@ pub struct Trouble {
     pub message: String,
 }
 
+const MEND_SECRET: &str = "; create it, or correct secrets[].secretKeyRef";
+const MEND_IMAGE: &str = "; correct the image, or give the pod its pull secret";
+const MEND_CONTAINER: &str = "; most often a ConfigMap is missing, or the image wants to run as root";
+
+fn unschedulable(why: &str) -> (String, String) {
+    let fix = "; lower resources.requests, correct the node selector, or add nodes";
+    ("Unschedulable".to_owned(), format!("no node can take the pod: {why}{fix}"))
+}
+
 /// A pod that starts in the usual way is said to be this, and nothing finer: its steps pass faster than it pays to write.
 pub(crate) fn starting() -> (&'static str, &'static str) {
     ("Starting", "waiting for the pod to be scheduled and its container to start")
@@ -24,19 +33,19 @@ pub fn waited(job: &JobSeen, troubles: &[Trouble]) -> Option<(String, String)> {
     }
     let last = |reasons: &[&str]| troubles.iter().rev().find(|t| reasons.contains(&t.reason.as_str()));
     if let Some(trouble) = last(&["FailedScheduling"]) {
-        return Some(("Unschedulable".to_owned(), format!("no node can take the pod: {}", first_line(&trouble.message))));
+        return Some(unschedulable(first_line(&trouble.message)));
     }
     // One Event of a failed pull names the image and the cause; those after it say "Error: ErrImagePull", and no more.
     let pull = troubles.iter().rev().find(|t| t.reason == "Failed" && t.message.starts_with("Failed to pull image"));
     if let Some(trouble) = pull.or_else(|| last(&["Failed"])) {
-        let reason = if pull.is_none() && names_secret(&trouble.message) {
-            "SecretMissing"
+        let (reason, fix) = if pull.is_none() && names_secret(&trouble.message) {
+            ("SecretMissing", MEND_SECRET)
         } else if about_image(&trouble.message) {
-            "ImagePullBackOff"
+            ("ImagePullBackOff", MEND_IMAGE)
         } else {
-            "CreateContainerConfigError"
+            ("CreateContainerConfigError", MEND_CONTAINER)
         };
-        return Some((reason.to_owned(), format!("the container cannot start: {}", first_line(&trouble.message))));
+        return Some((reason.to_owned(), format!("the container cannot start: {}{fix}", first_line(&trouble.message))));
     }
     by_mount(troubles).or_else(|| by_refusal(troubles))
 }
@@ -69,7 +78,7 @@ pub fn waiting(job: &JobSeen, troubles: &[Trouble]) -> (String, String) {
 
 fn by_pod(pod: &PodSeen, troubles: &[Trouble]) -> Option<(String, String)> {
     if let Some(why) = &pod.unschedulable {
-        return Some(("Unschedulable".to_owned(), format!("no node can take the pod: {why}")));
+        return Some(unschedulable(why));
     }
     let (container, reason, message) = match (&pod.init_waiting, &pod.main) {
         (Some((name, reason, message)), _) => (name.as_str(), reason.as_str(), message.as_str()),
@@ -80,14 +89,13 @@ fn by_pod(pod: &PodSeen, troubles: &[Trouble]) -> Option<(String, String)> {
     match reason {
         // The kubelet goes to and fro between these; one word for all keeps the status still.
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable" | "ImageInspectError" => {
-            Some(("ImagePullBackOff".to_owned(), format!("the image of container {container} cannot be pulled: {detail}")))
+            Some(("ImagePullBackOff".to_owned(), format!("the image of container {container} cannot be pulled: {detail}{MEND_IMAGE}")))
         }
-        "CreateContainerConfigError" if names_secret(detail) => Some((
-            "SecretMissing".to_owned(),
-            format!("container {container} cannot start: {detail}; create it, or correct secrets[].secretKeyRef"),
-        )),
+        "CreateContainerConfigError" if names_secret(detail) => {
+            Some(("SecretMissing".to_owned(), format!("container {container} cannot start: {detail}{MEND_SECRET}")))
+        }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            Some((reason.to_owned(), format!("container {container} cannot start: {detail}")))
+            Some((reason.to_owned(), format!("container {container} cannot start: {detail}{MEND_CONTAINER}")))
         }
         _ => by_mount(troubles),
     }
@@ -100,7 +108,7 @@ fn by_mount(troubles: &[Trouble]) -> Option<(String, String)> {
     let trouble = told.find(|t| !t.message.ends_with("not registered")).unwrap_or(last);
     let secret = names_secret(&trouble.message);
     let reason = if secret { "SecretMissing" } else { trouble.reason.as_str() };
-    let fix = if secret { "; create it, or correct secrets[].secretKeyRef" } else { "" };
+    let fix = if secret { MEND_SECRET } else { "; look at the claim, the ConfigMap or the volume's driver" };
     Some((reason.to_owned(), format!("a volume cannot be mounted: {}{fix}", first_line(&trouble.message))))
 }
 

@@ -1,14 +1,16 @@
 //! Evidence that goes while the operator is down: it says so and invents nothing.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use nightshift::api::{Attempt, AttemptClass, Outcome};
 
 use super::{
     outage::Outage,
-    slots::{assert_ended, classes, due_in, ended_job, recorded},
+    slots::{assert_ended, classes, due_in, ended_job, has_ended, recorded},
 };
-use crate::support::{Scene, status};
+use crate::support::{Scene, eventually, status};
 
 #[track_caller]
 fn assert_gone(attempt: &Attempt) {
@@ -77,4 +79,30 @@ pub async fn first_pod_gone(scene: Scene, mut outage: Outage) {
     assert_eq!(classes(&run), [(Some(AttemptClass::PodGone), None), (Some(AttemptClass::Retryable), Some(7))]);
     assert_gone(&status(&run).attempts[0]);
     assert_eq!(status(&run).attempts[1].pod, Some(pods[1].name_any()));
+}
+
+pub async fn run_timeout(scene: Scene, mut outage: Outage) {
+    // The first pod fails. The second works, until Kubernetes' own deadline takes it away.
+    let script = "script: {source: 'echo working; test $NIGHTSHIFT_RETRY -gt 0 || exit 1; sleep 300'}, retry: {limit: 9}";
+    let timeouts = "timeouts: {attemptSeconds: 40, runSeconds: 40}";
+    scene.armed_task("nightly", &format!("{{{script}, {timeouts}, schedule: {{cron: ['0 0 1 1 *']}}}}")).await;
+    outage.begins().await;
+    // By hand and not by the slot, when many pods start at once: the second pod must come before the deadline.
+    scene.job_from_cron_job("by-hand", "nightly").await;
+    let job = scene.until("by-hand", "to end", 90, has_ended).await;
+    let left = eventually("only the pod that failed is left", Duration::from_secs(30), async || {
+        let mut pods = scene.pods("by-hand").await;
+        if pods.len() == 1 { Ok(pods.remove(0).name_any()) } else { Err(format!("{} pods", pods.len())) }
+    })
+    .await;
+    outage.ends().await;
+    let run = recorded(&scene, &job).await;
+    assert_ended(&run, Outcome::TimedOut, "RunTimeout");
+    let told = status(&run);
+    assert!(told.message.as_ref().is_some_and(|message| message.contains("timeouts.runSeconds (40 s)")), "{told:?}");
+    assert_eq!(told.attempt_count, Some(2), "{told:?}");
+    let [seen, gone] = told.attempts.as_slice() else { panic!("{told:?}") };
+    assert_eq!((seen.pod.as_ref(), seen.class, seen.exit_code), (Some(&left), Some(AttemptClass::Retryable), Some(1)), "{told:?}");
+    assert_eq!(seen.log_tail.as_deref(), Some("working\n"), "{told:?}");
+    assert_gone(gone);
 }

@@ -60,7 +60,7 @@ pub async fn secret_missing(scene: Scene, outage: Outage) {
 
 pub async fn secret_file_missing(scene: Scene, outage: Outage) {
     let spec = "command: ['true'], secrets: [{name: PASSWORD, secretKeyRef: {name: nosuch, key: password}, mountPath: /etc/password}]";
-    ended_by_run_seconds(scene, outage, spec, &["15 s", "nosuch"]).await;
+    ended_by_run_seconds(scene, outage, spec, &["15 s", "nosuch", "create it, or correct secrets[].secretKeyRef"]).await;
 }
 
 pub async fn service_account_missing(scene: Scene, outage: Outage) {

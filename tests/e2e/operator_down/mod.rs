@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::large_futures, reason = "a test fails by panicking, and lives on a stack of its own")]
 
 mod back_off;
+mod deletion;
 mod evidence;
 mod limits;
 mod on_demand;
@@ -35,6 +36,7 @@ async fn tasks_run_by_themselves_and_are_recorded_when_it_returns() {
         case("the pod of a failed Job is gone", evidence::pod_of_a_failed_job_gone),
         case("the pod of a complete Job is gone", evidence::pod_of_a_complete_job_gone),
         case("one of two pods is gone", evidence::first_pod_gone),
+        case("a container runs into the run's timeout", evidence::run_timeout),
         case("a Job is made from the CronJob", on_demand::job_from_the_cron_job),
         case("a run is created", on_demand::run_created),
         case("a run goes on", on_demand::run_goes_on),
@@ -43,6 +45,7 @@ async fn tasks_run_by_themselves_and_are_recorded_when_it_returns() {
         case("a retry is not due yet", back_off::not_due_yet),
         case("a retry would come after the run's deadline", back_off::past_the_deadline),
         case("a run on demand waits to be tried again", back_off::on_demand),
+        case("a task is deleted", deletion::of_a_task),
     ];
     play(&client, cases).await;
 }

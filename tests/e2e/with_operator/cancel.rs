@@ -8,6 +8,9 @@ use serde_json::json;
 use super::place::{Place, end, message, says, story};
 use crate::support::kubectl;
 
+/// Works until it is stopped, and then says so and ends with code 7.
+const POLITE: &str = "trap 'echo bye; exit 7' TERM; echo working; sleep 300 & wait";
+
 /// No pod of the namespace goes on.
 async fn nothing_runs(place: &Place) {
     for pod in place.ours::<Pod>().await {
@@ -19,7 +22,7 @@ async fn nothing_runs(place: &Place) {
 #[tokio::test]
 async fn a_running_run_is_stopped_and_keeps_its_exit_code_and_log() {
     story(async |place| {
-        place.script("polite", "trap 'echo bye; exit 7' TERM; echo working; sleep 300 & wait", "{retry: {limit: 3}}").await;
+        place.script("polite", POLITE, "{retry: {limit: 3}}").await;
         place.script("deaf", "echo working; sleep 300", "{retry: {limit: 3, backoff: {initialSeconds: 1}}}").await;
         for (task, code, tail) in [("polite", 7, "working\nbye\n"), ("deaf", 137, "working\n")] {
             let run = &format!("{task}-1");
@@ -35,6 +38,44 @@ async fn a_running_run_is_stopped_and_keeps_its_exit_code_and_log() {
         }
         nothing_runs(place).await;
         assert_eq!(place.ours::<Job>().await.len(), 2, "nothing was tried again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_made_from_the_cron_job_is_stopped_and_keeps_its_exit_code_and_log() {
+    story(async |place| {
+        place.script("nightly", POLITE, "{schedule: {cron: ['0 0 1 1 *']}, retry: {limit: 3}}").await;
+        place.armed("nightly").await;
+        place.job_from_cron_job("by-hand", "nightly").await;
+        let run = place.run_of_job("by-hand", 30).await.name_any();
+        place.running(&run).await;
+        place.cancel(&run).await;
+        let status = place.finished(&run).await;
+        assert_eq!(end(&status), "Cancelled Cancelled: Stopped 7");
+        assert_eq!(status.attempts[0].log_tail.as_deref(), Some("working\nbye\n"));
+        nothing_runs(place).await;
+        assert_eq!(place.pods("by-hand").await.len(), 1, "the pod stays, and no other came");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_attempt_of_the_same_job_is_stopped_and_the_first_stays_on_record() {
+    story(async |place| {
+        let script = format!("if test $NIGHTSHIFT_RETRY = 0; then exit 1; fi; {POLITE}");
+        place.script("again", &script, "{retry: {limit: 3}}").await;
+        place.run("again-1", "again").await;
+        let second_runs = place.status("again-1", "to run its second attempt", |status| {
+            status.attempts.get(1).is_some_and(|second| second.start_time.is_some() && second.class.is_none())
+        });
+        second_runs.await;
+        place.cancel("again-1").await;
+        let status = place.finished("again-1").await;
+        assert_eq!(end(&status), "Cancelled Cancelled: Retryable 1, Stopped 7");
+        assert_eq!(status.attempts[1].log_tail.as_deref(), Some("working\nbye\n"));
+        nothing_runs(place).await;
+        assert_eq!((place.jobs("again-1").await.len(), place.pods("again-1-1").await.len()), (1, 2), "both pods stay, and no third came");
     })
     .await;
 }
@@ -85,7 +126,7 @@ async fn a_run_whose_job_is_suspended_says_so_and_is_stopped_or_goes_on() {
     story(async |place| {
         place.script("held", "echo working; test $NIGHTSHIFT_RETRY != 0 || sleep 300", "{retry: {limit: 1}}").await;
         let suspend = async |run: &str, suspend: bool| {
-            drop(place.change::<Job>(&format!("{run}-1"), json!({ "spec": { "suspend": suspend } })).await)
+            drop(place.change::<Job>(&format!("{run}-1"), json!({ "spec": { "suspend": suspend } })).await);
         };
         for run in ["stopped", "resumed"] {
             place.run(run, "held").await;

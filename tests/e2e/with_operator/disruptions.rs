@@ -2,18 +2,23 @@
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::EvictParams;
+use kube::api::{EvictParams, Patch, PatchParams};
+use serde_json::json;
 
 use super::place::{Place, end, message, says, story};
 
-/// Works until it is taken away; once there is a ConfigMap `go`, fails at once and says which retry it is.
-const SLOW: &str = "[ \"$GO\" = yes ] || sleep 300; echo \"retry $NIGHTSHIFT_RETRY\"; exit 1";
+/// Works until it is taken away; once there is a ConfigMap `go`, says at once which retry it is and ends with that code.
+fn slow(code: i32) -> String {
+    format!("[ \"$GO\" = yes ] || sleep 300; echo \"retry $NIGHTSHIFT_RETRY\"; exit {code}")
+}
+
 const TEMPLATE: &str =
     "template: {spec: {containers: [{name: main, env: [{name: GO, valueFrom: {configMapKeyRef: {name: go, key: go, optional: true}}}]}]}}";
 
-async fn tasks(place: &Place) {
+/// Three runs that are at work, of tasks that differ in who retries; the next pod of each ends with that code.
+async fn tasks(place: &Place, code: i32) {
     for (task, retry) in [("single", "{limit: 0}"), ("native", "{limit: 1}"), ("ours", "{limit: 1, backoff: {initialSeconds: 1}}")] {
-        place.script(task, SLOW, &format!("{{retry: {retry}, {TEMPLATE}}}")).await;
+        place.script(task, &slow(code), &format!("{{retry: {retry}, {TEMPLATE}}}")).await;
         place.run(&format!("{task}-1"), task).await;
     }
     for task in ["single", "native", "ours"] {
@@ -35,7 +40,7 @@ async fn evict(place: &Place, run: &str) {
 #[tokio::test]
 async fn an_eviction_does_not_use_up_a_retry() {
     story(async |place| {
-        tasks(place).await;
+        tasks(place, 1).await;
         let rows = [
             ("single", "Failed ExitCodeOtherwise: Disrupted 137, Retryable 1"),
             ("native", "Failed ExitCodeOtherwise: Disrupted 137, Retryable 1, Retryable 1"),
@@ -58,6 +63,36 @@ async fn an_eviction_does_not_use_up_a_retry() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_lost_does_not_use_up_a_retry() {
+    story(async |place| {
+        tasks(place, 0).await;
+        join_all(["single", "native", "ours"].map(async |task| {
+            let run = &format!("{task}-1");
+            let pod = pod_of(place, run).await;
+            // What Kubernetes does about the pods of a node that does not answer: it writes why on the pod, beside the
+            // conditions that are there, and deletes it.
+            let why = json!({
+                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+                "message": "Taint manager: deleting due to NoExecute taint",
+            });
+            let told = Patch::Strategic(json!({ "status": { "conditions": [why] } }));
+            let pods = place.api::<Pod>();
+            pods.patch_status(&pod, &PatchParams::default(), &told).await.unwrap_or_else(|e| panic!("the status of pod {pod}: {e}"));
+            place.delete::<Pod>(&pod).await;
+            let status = place.finished(run).await;
+            assert_eq!(end(&status), "Succeeded Completed: Disrupted 137, Success 0", "{task}");
+            let taken = &status.attempts[0];
+            assert_eq!((taken.pod.as_ref(), taken.reason.as_deref()), (Some(&pod), Some("Disrupted")), "{task}");
+            says(taken.message.as_deref().unwrap_or_default(), &["the cluster took the pod away: Taint manager", "exit code 137"]);
+            assert_eq!(place.log_of(&status).await, "retry 0\n", "{task}: no failure came before");
+            assert_eq!(place.jobs(run).await.len(), 1, "{task}: its Job replaced the pod, and no retry was made");
+        }))
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_run_that_ends_well_while_it_is_evicted_says_so() {
     story(async |place| {
         place.script("polite", "trap 'exit 0' TERM; sleep 60 & wait", "{}").await;
@@ -73,7 +108,7 @@ async fn a_run_that_ends_well_while_it_is_evicted_says_so() {
 #[tokio::test]
 async fn a_pod_that_somebody_deletes_uses_up_a_retry() {
     story(async |place| {
-        tasks(place).await;
+        tasks(place, 1).await;
         join_all([("single", 0), ("native", 1), ("ours", 1)].map(async |(task, retries)| {
             let run = &format!("{task}-1");
             let pod = pod_of(place, run).await;

@@ -1,6 +1,6 @@
 //! The operator as it is installed.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, api::ListParams};
 
 use super::place::{says, story};
@@ -30,6 +30,18 @@ async fn the_operator_runs_without_any_right_on_its_node() {
         let resources = container.resources.clone().expect("resources");
         assert!(resources.requests.is_some() && resources.limits.is_some_and(|limits| limits.contains_key("memory")));
         assert!(container.liveness_probe.is_some() && container.readiness_probe.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_operator_has_one_replica_which_ends_before_the_next_begins() {
+    story(async |place| {
+        let deployments = Api::<Deployment>::namespaced(place.client.clone(), SYSTEM);
+        let spec = deployments.get("nightshift").await.expect("the operator's Deployment").spec.expect("a spec");
+        assert_eq!(spec.replicas, Some(1));
+        // There is no leader election, so an update must not run two of them at once.
+        assert_eq!(spec.strategy.and_then(|strategy| strategy.type_), Some("Recreate".to_owned()));
     })
     .await;
 }

@@ -1,11 +1,11 @@
-//! Schedules that the API server takes and that cannot be kept: shown on `Ready`, with the field and the fix.
+//! Schedules and templates that the API server takes and that cannot be kept: shown on `Ready`, with the field and the fix.
 
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt;
 use nightshift::api::{AutomationTask, condition};
 use serde_json::json;
 
-use super::place::{Place, end, says, story};
+use super::place::{Place, end, message, says, story};
 use crate::support::ready;
 
 /// Asserts what `Ready` says, and that `Stalled` says the same to those who look for what needs a human.
@@ -85,6 +85,37 @@ async fn an_edit_that_cannot_be_kept_leaves_the_accepted_schedule_going() {
         place.change::<AutomationTask>("nightly", json!({ "spec": { "schedule": { "cron": ["45 2 * * *"] } } })).await;
         place.armed("nightly").await;
         assert_eq!(place.get::<CronJob>("nightly").await.spec.expect("a spec").schedule, "45 2 * * *");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_template_that_no_pod_can_have_is_refused_and_so_are_its_runs() {
+    story(async |place| {
+        let with = |main: &str| {
+            let template = format!("template: {{spec: {{containers: [{{name: main, {main}}}]}}}}");
+            format!("{{schedule: {{cron: ['0 0 1 1 *']}}, timeouts: {{pendingSeconds: 20}}, {template}}}")
+        };
+        place.script("no-volume", "exit 0", &with("volumeMounts: [{name: data, mountPath: /data}]")).await;
+        place.script("own-name", "exit 0", &with("env: [{name: NIGHTSHIFT_RUN, value: mine}]")).await;
+        let mount = "spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\"";
+        let variable = "template.spec.containers[0].env: NIGHTSHIFT_RUN is given by Nightshift; use another name";
+        refused(place, "no-volume", "Refused", &["the API server refuses CronJob no-volume", "is invalid", mount]).await;
+        refused(place, "own-name", "InvalidTemplate", &[variable]).await;
+        assert_eq!(place.cron_jobs().await.len(), 0);
+
+        place.run("no-volume-1", "no-volume").await;
+        let waiting = place.waiting("no-volume-1", "Refused").await;
+        says(message(&waiting), &["the API server refuses it", "is invalid", mount]);
+        assert!(waiting.waiting_on.is_some_and(|on| on.until.is_some()), "it says until when");
+        place.run("own-name-1", "own-name").await;
+        let status = place.finished("own-name-1").await;
+        assert_eq!(end(&status), "Failed TaskInvalid: ");
+        says(message(&status), &["task own-name", variable]);
+        let status = place.finished("no-volume-1").await;
+        assert_eq!(end(&status), "TimedOut Refused: ");
+        says(message(&status), &["could not start within timeouts.pendingSeconds (20 s)", mount]);
+        assert_eq!(place.ours::<Job>().await.len(), 0);
     })
     .await;
 }

@@ -107,6 +107,28 @@ async fn what_is_fatal_or_no_data_is_never_tried_again() {
 }
 
 #[tokio::test]
+async fn where_all_other_codes_are_fatal_the_job_controller_retries_the_listed_ones_alone() {
+    story(async |place| {
+        let spec = "{parameters: [{name: CODE}], exitCodes: {retryable: [75], otherwise: Fatal}, retry: {limit: 1}}";
+        place.script("import", "exit $CODE", spec).await;
+        let rows = [
+            ("unlisted", "42", "Failed ExitCodeOtherwise: Fatal 42", "so exitCodes.otherwise (Fatal) applies"),
+            ("listed", "75", "Failed ExitCodeRetryable: Retryable 75, Retryable 75", "the Job made no further attempt (retry.limit 1)"),
+        ];
+        for (run, code, _, _) in rows {
+            place.run_with(run, "import", &[("CODE", code)]).await;
+        }
+        for (run, _, wanted, told) in rows {
+            let status = place.finished(run).await;
+            assert_eq!(end(&status), wanted, "{run}");
+            says(message(&status), &[told]);
+            assert_eq!(place.jobs(run).await.len(), 1, "{run}: Kubernetes retries, within one Job");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_edit_between_attempts_does_not_change_the_run() {
     story(async |place| {
         place.script("import", "echo before; exit 1", "{retry: {limit: 1, backoff: {initialSeconds: 5}}}").await;

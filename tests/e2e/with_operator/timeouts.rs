@@ -1,6 +1,7 @@
 //! Time limits: a timeout stays a timeout, whatever the container answers, and its evidence is kept.
 
 use futures::future::join_all;
+use kube::ResourceExt;
 
 use super::place::{end, message, says, story};
 
@@ -13,19 +14,21 @@ fn busy(answer: &str) -> String {
 async fn an_attempt_that_takes_too_long_is_a_timeout_whatever_it_answers() {
     story(async |place| {
         // Codes 2 and 3 would mean something else, had the container ended by itself.
-        let terms = "{exitCodes: {noData: [3], fatal: [2]}, timeouts: {attemptSeconds: 10}}";
+        let terms = "{exitCodes: {noData: [3], fatal: [2]}, timeouts: {attemptSeconds: 20}}";
+        // Kubernetes keeps the end of a log only where the exit code is not 0.
         let rows = [
-            ("polite", busy("exit 0"), "TimedOut 0"),
-            ("empty", busy("exit 3"), "TimedOut 3"),
-            ("broken", busy("exit 2"), "TimedOut 2"),
-            ("deaf", busy(""), "TimedOut 137"),
+            ("polite", busy("exit 0"), "TimedOut 0", None),
+            ("empty", busy("exit 3"), "TimedOut 3", Some("working\n")),
+            ("broken", busy("exit 2"), "TimedOut 2", Some("working\n")),
+            ("deaf", busy(""), "TimedOut 137", Some("working\n")),
         ];
-        join_all(rows.iter().map(async |(task, script, attempt)| {
+        join_all(rows.iter().map(async |(task, script, attempt, tail)| {
             place.script(task, script, terms).await;
             place.run(&format!("{task}-1"), task).await;
             let status = place.finished(&format!("{task}-1")).await;
             assert_eq!(end(&status), format!("TimedOut AttemptTimeout: {attempt}"), "{task}");
-            says(message(&status), &["ran longer than timeouts.attemptSeconds (10 s)", "the container ended with exit code"]);
+            says(message(&status), &["ran longer than timeouts.attemptSeconds (20 s)", "the container ended with exit code"]);
+            assert_eq!(status.attempts[0].log_tail.as_deref(), *tail, "{task}");
         }))
         .await;
     })
@@ -78,6 +81,24 @@ async fn a_run_that_takes_too_long_is_stopped_and_its_evidence_is_kept() {
         let status = place.finished("patient-1").await;
         assert_eq!(end(&status), "Failed ExitCodeOtherwise: Retryable 1");
         says(message(&status), &["the next retry would start after timeouts.runSeconds"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_made_from_the_cron_job_is_stopped_in_time_too_and_its_evidence_is_kept() {
+    story(async |place| {
+        let spec = "{schedule: {cron: ['0 0 1 1 *']}, timeouts: {attemptSeconds: 30, runSeconds: 30}, retry: {limit: 3}}";
+        place.script("nightly", &busy("echo bye; exit 7"), spec).await;
+        place.armed("nightly").await;
+        place.job_from_cron_job("by-hand", "nightly").await;
+        let run = place.run_of_job("by-hand", 30).await.name_any();
+        let status = place.finished(&run).await;
+        assert_eq!(end(&status), "TimedOut RunTimeout: Stopped 7");
+        assert_eq!(status.attempts[0].log_tail.as_deref(), Some("working\nbye\n"));
+        says(message(&status), &["did not end within timeouts.runSeconds (30 s)"]);
+        // Kubernetes' own deadline would have taken the pod away.
+        assert_eq!(place.pods("by-hand").await.len(), 1, "the pod stays, and no other came");
     })
     .await;
 }
