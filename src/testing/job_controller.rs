@@ -129,6 +129,8 @@ impl JobController {
             for pod in &live {
                 cluster.delete_pod(pod);
             }
+            // Pods that go for this are no failures.
+            progress.counted.extend(live);
             // Its time counts anew once it is resumed.
             status.start_time = None;
             cluster.jobs.edit(now, &job.name_any(), |job| job.status = Some(status));

@@ -7,7 +7,7 @@ use super::own;
 use super::{Draft, Seen, after, cancelled, run_started, terms};
 use crate::{
     api::{AttemptClass, AutomationRunStatus, Waiting},
-    outcome::{self, JobSeen, StopReason},
+    outcome::{self, JobSeen, PodPhase, PodSeen, StopReason},
     plan::Change,
 };
 
@@ -109,11 +109,14 @@ fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft:
 }
 
 fn stop(job: &JobSeen, reason: StopReason, deadline_seconds: i64) -> Change {
+    // The Job controller counts a failed pod only when it has made the next one, so for a moment its pods tell more.
+    let counts = |pod: &&PodSeen| pod.phase == PodPhase::Failed && pod.disruption.is_none() && pod.delete_requested.is_none();
+    let failed = job.pods.iter().filter(counts).count();
     Change::StopJob {
         name: job.name.clone(),
         uid: job.uid.clone(),
         reason,
-        backoff_limit: job.counted,
+        backoff_limit: job.counted.max(i32::try_from(failed).unwrap_or(0)),
         deadline_seconds,
         suspended: job.suspended,
     }

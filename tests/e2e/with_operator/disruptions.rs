@@ -1,11 +1,16 @@
 //! Pods that are taken away while they run: by the cluster, or by somebody.
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{EvictParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams},
+};
+use nightshift::api::{AutomationRun, Phase};
 use serde_json::json;
 
 use super::place::{Place, end, message, says, story};
+use crate::support::{IMAGE, now, status};
 
 /// Works until it is taken away; once there is a ConfigMap `go`, says at once which retry it is and ends with that code.
 fn slow(code: i32) -> String {
@@ -62,28 +67,58 @@ async fn an_eviction_does_not_use_up_a_retry() {
     .await;
 }
 
+/// A node that nobody is behind, for the pods of a namespace alone.
+async fn make_node(place: &Place, name: &str) {
+    let node = json!({
+        "metadata": { "name": name, "labels": { "nightshift-test": place.namespace } },
+        "spec": { "taints": [{ "key": "nightshift-test", "value": place.namespace, "effect": "NoSchedule" }] },
+    });
+    let nodes: Api<Node> = Api::all(place.client.clone());
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).expect("a node")).await.expect("the node is created");
+    let room = json!({ "cpu": "8", "memory": "8Gi", "pods": "20" });
+    let ready = json!([{ "type": "Ready", "status": "True", "reason": "Test", "message": "", "lastHeartbeatTime": now(), "lastTransitionTime": now() }]);
+    let status = json!({ "status": { "capacity": room, "allocatable": room, "conditions": ready } });
+    nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await.expect("the node has room");
+}
+
+/// What a kubelet would tell of a pod that it runs.
+async fn play_kubelet(place: &Place, job: &str, node: &str) {
+    let bound = place
+        .pod_of(job, "is bound to the node", 60, |pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node))
+        .await;
+    let running = json!([{ "name": "main", "image": IMAGE, "imageID": "", "ready": true, "restartCount": 0, "started": true, "state": { "running": { "startedAt": now() } } }]);
+    let status = json!({ "status": { "phase": "Running", "startTime": now(), "containerStatuses": running } });
+    let pods = place.api::<Pod>();
+    pods.patch_status(&bound.name_any(), &PatchParams::default(), &Patch::Strategic(status)).await.expect("the pod runs");
+}
+
 #[tokio::test]
 async fn a_node_that_is_lost_does_not_use_up_a_retry() {
     story(async |place| {
-        tasks(place, 0).await;
-        join_all(["single", "native", "ours"].map(async |task| {
+        let node = format!("lost-{}", place.namespace);
+        make_node(place, &node).await;
+        let there =
+            format!("nodeSelector: {{nightshift-test: {}}}, tolerations: [{{key: nightshift-test, operator: Exists}}]", place.namespace);
+        let tasks = [("single", "limit: 0"), ("native", "limit: 1"), ("ours", "limit: 1, backoff: {initialSeconds: 1}")];
+        join_all(tasks.map(async |(task, retry)| {
+            place.script(task, "echo retry $NIGHTSHIFT_RETRY", &format!("{{retry: {{{retry}}}, template: {{spec: {{{there}}}}}}}")).await;
+            place.run(&format!("{task}-1"), task).await;
+            play_kubelet(place, &format!("{task}-1-1"), &node).await;
+            place.running(&format!("{task}-1")).await;
+        }))
+        .await;
+        // The node is gone, and its pods with it: Kubernetes takes them for lost within a minute or two. Others find room
+        // on a node that really is one.
+        let nodes: Api<Node> = Api::all(place.client.clone());
+        nodes.delete(&node, &DeleteParams::default()).await.expect("the node is deleted");
+        let label = json!({ "metadata": { "labels": { "nightshift-test": place.namespace } } });
+        nodes.patch("node1", &PatchParams::default(), &Patch::Merge(label)).await.expect("node1 is labelled");
+        join_all(tasks.map(async |(task, _)| {
             let run = &format!("{task}-1");
-            let pod = pod_of(place, run).await;
-            // What Kubernetes does about the pods of a node that does not answer: it writes why on the pod, beside the
-            // conditions that are there, and deletes it.
-            let why = json!({
-                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-                "message": "Taint manager: deleting due to NoExecute taint",
-            });
-            let told = Patch::Strategic(json!({ "status": { "conditions": [why] } }));
-            let pods = place.api::<Pod>();
-            pods.patch_status(&pod, &PatchParams::default(), &told).await.unwrap_or_else(|e| panic!("the status of pod {pod}: {e}"));
-            place.delete::<Pod>(&pod).await;
-            let status = place.finished(run).await;
-            assert_eq!(end(&status), "Succeeded Completed: Disrupted 137, Success 0", "{task}");
-            let taken = &status.attempts[0];
-            assert_eq!((taken.pod.as_ref(), taken.reason.as_deref()), (Some(&pod), Some("Disrupted")), "{task}");
-            says(taken.message.as_deref().unwrap_or_default(), &["the cluster took the pod away: Taint manager", "exit code 137"]);
+            let done = |run: &AutomationRun| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Finished));
+            let status = status(&place.until::<AutomationRun, _>(run, "to outlive its node", 200, done).await);
+            assert_eq!(end(&status), "Succeeded Completed: Disrupted, Success 0", "{task}");
+            says(status.attempts[0].message.as_deref().unwrap_or_default(), &["the cluster took the pod away", "node no longer exists"]);
             assert_eq!(place.log_of(&status).await, "retry 0\n", "{task}: no failure came before");
             assert_eq!(place.jobs(run).await.len(), 1, "{task}: its Job replaced the pod, and no retry was made");
         }))
