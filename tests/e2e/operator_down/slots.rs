@@ -16,7 +16,7 @@ pub async fn due_in(scene: &Scene, outage: &Outage, spec: &str) {
 /// The Job of the slot, when it has ended.
 pub async fn ended_job(scene: &Scene, outage: &Outage, seconds: u64) -> Job {
     let name = format!("nightly-{}", outage.slot.as_second() / 60);
-    scene.job_that("the slot has come", 90, |job| job.name_any() == name).await;
+    scene.job_that("the slot has come", 150, |job| job.name_any() == name).await;
     scene.until(&name, "to end", seconds, has_ended).await
 }
 
@@ -138,7 +138,7 @@ pub async fn cannot_start(scene: Scene, mut outage: Outage) {
 pub async fn runs_each_minute(scene: Scene, mut outage: Outage) {
     scene.armed_task("minutely", "{command: ['true'], schedule: {cron: ['* * * * *']}}").await;
     outage.begins().await;
-    scene.job_that("the slot has come", 90, |job| job.name_any() == format!("minutely-{}", outage.slot.as_second() / 60)).await;
+    scene.job_that("the slot has come", 150, |job| job.name_any() == format!("minutely-{}", outage.slot.as_second() / 60)).await;
     outage.ends().await;
     scene
         .job_that("a slot has come with the operator back", 90, |job| {
