@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
@@ -11,7 +12,11 @@ use super::{
     expectations::{Kind, Wrote},
     report::{self, Report},
 };
-use crate::{api::AutomationTask, observe, plan};
+use crate::{
+    api::{AutomationTask, label},
+    observe,
+    plan::{self, Change, automation_task::Seen},
+};
 
 pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Reconciled {
     async move {
@@ -26,6 +31,7 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_task(&context.client, &context.caches, task.clone()).await?;
         let mut plan = plan::automation_task::plan(&seen, now);
+        let adopt_again = postpone_adoptions(&context, &seen, &mut plan.changes);
         let applied = apply::apply(&context, &task.namespace().unwrap_or_default(), &plan.changes).await?;
         if !applied.refusals.is_empty() || !applied.cron_jobs.is_empty() {
             // The API server's answers are observations like any other.
@@ -39,7 +45,30 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
         context.expectations.expect(&key, wrote.collect(), context.clock.now());
         context.succeeded(&key);
         context.metrics.reconciled("AutomationTask");
-        Ok(again([plan.wake, reported.again].into_iter().flatten().min(), context.clock))
+        Ok(again([plan.wake, reported.again, adopt_again].into_iter().flatten().min(), context.clock))
     }
     .boxed()
+}
+
+/// How old a Job is when the rush in which it was started is over.
+const RUSH: SignedDuration = SignedDuration::from_secs(15);
+
+/// Takes out what need not be now: where many Jobs are started in the same moment, all but the first get their runs when
+/// the rush is over, and then take turns. The Jobs need no operator, and the API server has them to start. Says when to
+/// look again.
+fn postpone_adoptions(context: &Context, seen: &Seen, changes: &mut Vec<Change>) -> Option<Timestamp> {
+    let now = context.clock.now();
+    let mut again = None;
+    changes.retain(|change| {
+        let Change::CreateRun(run) = change else { return true };
+        let recorded = run.annotations().get(label::ADOPTED_UID);
+        let Some(job) = seen.jobs.iter().find(|job| Some(&job.uid) == recorded) else { return true };
+        let over = job.created.checked_add(RUSH).unwrap_or(job.created);
+        let turn = if now < over && context.turns.is_waiting(&job.uid) { over } else { context.turns.of(&job.uid, now) };
+        if now < turn {
+            again = [again, Some(turn.max(over))].into_iter().flatten().min();
+        }
+        now >= turn
+    });
+    again
 }

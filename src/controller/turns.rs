@@ -1,8 +1,8 @@
-//! Turns for statuses that only say that all goes its usual way.
+//! Turns for what can wait: statuses that only say that all goes its usual way, and the records of Jobs that Kubernetes has
+//! just started.
 //!
 //! Where a thousand runs begin at once, telling of each that it runs would take from the API server what it needs to start
-//! and end them. So such statuses take turns, ten a second; a status that says anything else needs none. Alone, a run has
-//! its turn at once.
+//! and end them. So these take turns, ten a second; what says anything else needs none. Alone, a run has its turn at once.
 
 use std::{
     collections::HashMap,
@@ -47,6 +47,11 @@ impl Turns {
         turn
     }
 
+    /// Whether the object waits for its turn.
+    pub(super) fn is_waiting(&self, key: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.contains_key(key)
+    }
+
     /// The object has told more than that, and needs no turn any more.
     pub(super) fn give_up(&self, key: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.remove(key);
@@ -66,6 +71,7 @@ mod tests {
         let turns = Turns::default();
         assert_eq!([turns.of("a", at(0)), turns.of("b", at(0)), turns.of("c", at(0))], [at(0), at(100), at(200)]);
         assert_eq!(turns.of("c", at(50)), at(200), "who asks again keeps the turn");
+        assert!(turns.is_waiting("b") && !turns.is_waiting("a"));
         assert_eq!(turns.of("b", at(130)), at(130), "and has it when it comes");
         assert_eq!(turns.of("b", at(130)), at(300), "once");
         turns.give_up("c");

@@ -46,10 +46,15 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     let mut jobs: Vec<Arc<Job>> = caches.jobs.group(&key("run", &namespace, &name)).into_iter().filter(|job| belongs(job, &run)).collect();
     for expected in expected_jobs(&run) {
         if jobs.iter().all(|job| job.name_any() != expected) {
-            // On record but not in the cache: gone, or the cache is behind. To say "gone" takes the server's word.
-            let live: Api<Job> = Api::namespaced(client.clone(), &namespace);
-            let found = live.get_opt(&expected).await.map_err(reading(format!("Job {expected}")))?;
-            jobs.extend(found.filter(|job| belongs(job, &run)).map(Arc::new));
+            // One that is adopted is not marked with its run yet.
+            let mut found = caches.jobs.get(&namespace, &expected).filter(|job| belongs(job, &run));
+            if found.is_none() {
+                // On record but not in the cache: gone, or the cache is behind. To say "gone" takes the server's word.
+                let live: Api<Job> = Api::namespaced(client.clone(), &namespace);
+                let there = live.get_opt(&expected).await.map_err(reading(format!("Job {expected}")))?;
+                found = there.filter(|job| belongs(job, &run)).map(Arc::new);
+            }
+            jobs.extend(found);
         }
     }
     for job in &jobs {

@@ -121,34 +121,57 @@ where
             Event::InitDone => {
                 let listed = std::mem::take(&mut inner.watches[watch].listing);
                 let before = std::mem::take(&mut inner.watches[watch].held);
-                let now: HashSet<ObjectRef<K>> = listed.iter().map(|object| ObjectRef::from_obj(object)).collect();
+                let now: HashSet<ObjectRef<K>> = listed.iter().map(key).collect();
                 let gone: Vec<Arc<K>> = before.difference(&now).filter_map(|key| self.objects.get(key)).collect();
                 let mut touched: Vec<Arc<K>> = Vec::with_capacity(listed.len() + gone.len());
                 for object in gone {
                     touched.extend(self.remove(&mut inner.writer, (*object).clone()));
                 }
+                inner.watches[watch].held = now;
+                let first = !std::mem::replace(&mut inner.watches[watch].listed, true);
+                if first && inner.watches.len() == 1 {
+                    touched.extend(self.begin(&mut inner.writer, listed));
+                    self.unsynced.store(0, Ordering::Release);
+                    return touched;
+                }
                 for object in listed {
                     touched.extend(self.insert(&mut inner.writer, object));
                 }
-                inner.watches[watch].held = now;
-                let first = !std::mem::replace(&mut inner.watches[watch].listed, true);
                 if first && self.unsynced.fetch_sub(1, Ordering::AcqRel) == 1 {
                     self.make_ready(&mut inner.writer);
                 }
                 touched
             }
             Event::Apply(object) => {
-                let key = ObjectRef::from_obj(&object);
+                let key = key(&object);
                 let tells = (self.tells)(self.objects.get(&key).as_deref(), &object);
                 inner.watches[watch].held.insert(key);
                 let touched = self.insert(&mut inner.writer, object);
                 if tells { touched } else { Vec::new() }
             }
             Event::Delete(object) => {
-                inner.watches[watch].held.remove(&ObjectRef::from_obj(&object));
+                inner.watches[watch].held.remove(&key(&object));
                 self.remove(&mut inner.writer, object)
             }
         }
+    }
+
+    /// Takes the first list of the only watch, object by object: with thousands of them a copy would be the most memory
+    /// that the process ever has.
+    fn begin(&self, writer: &mut Writer<K>, listed: Vec<K>) -> Vec<Arc<K>> {
+        let keys: Vec<ObjectRef<K>> = listed.iter().map(key).collect();
+        writer.apply_watcher_event(&Event::Init);
+        {
+            let mut groups = self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for (object, key) in listed.into_iter().zip(&keys) {
+                for group in (self.grouping)(&object) {
+                    groups.entry(group).or_default().insert(key.clone());
+                }
+                writer.apply_watcher_event(&Event::InitApply(object));
+            }
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        keys.iter().filter_map(|key| self.objects.get(key)).collect()
     }
 
     /// The writer calls itself ready only at the end of a list of its own: give it one of what it holds.
@@ -162,7 +185,7 @@ where
     }
 
     fn insert(&self, writer: &mut Writer<K>, object: K) -> Vec<Arc<K>> {
-        let key = ObjectRef::from_obj(&object);
+        let key = key(&object);
         let before = self.objects.get(&key);
         {
             let mut groups = self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -178,7 +201,7 @@ where
     }
 
     fn remove(&self, writer: &mut Writer<K>, object: K) -> Vec<Arc<K>> {
-        let key = ObjectRef::from_obj(&object);
+        let key = key(&object);
         let last = self.objects.get(&key).unwrap_or_else(|| Arc::new(object.clone()));
         {
             let mut groups = self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -189,6 +212,16 @@ where
         writer.apply_watcher_event(&Event::Delete(object));
         vec![last]
     }
+}
+
+/// Namespace and name, and nothing of the version that was seen: there are as many of these as objects, several times.
+fn key<K: Lookup>(object: &K) -> ObjectRef<K>
+where
+    K::DynamicType: Hash + Eq + Clone + Default,
+{
+    let mut key = ObjectRef::from_obj(object);
+    key.extra = kube::runtime::reflector::ObjectRefExtra::default();
+    key
 }
 
 fn leave<Key: Eq + Hash>(groups: &mut HashMap<String, HashSet<Key>>, group: &str, key: &Key) {

@@ -27,6 +27,7 @@ use crate::{
     api::{AutomationRun, AutomationTask, label},
     ledger,
     outcome::{JobSeen, PodSeen},
+    plan::automation_task::CronJobSeen,
 };
 
 /// All that is watched.
@@ -64,6 +65,13 @@ pub(super) fn is_evidence(pod: &Pod) -> bool {
     seen.begun && !seen.is_live()
 }
 
+/// Whether a CronJob says more than that its slots come and go.
+fn cron_job_tells(before: Option<&CronJob>, now: &CronJob) -> bool {
+    let read = |cron_job: &CronJob| CronJobSeen { resource_version: String::new(), ..super::cron_job(cron_job) };
+    let whose = |cron_job: &CronJob| cron_job.metadata.labels.clone();
+    before.is_none_or(|before| read(before) != read(now) || whose(before) != whose(now))
+}
+
 /// Whether a Job says more than that its pods come and go.
 fn job_tells(before: Option<&Job>, now: &Job) -> bool {
     let no_pods: [Arc<Pod>; 0] = [];
@@ -92,7 +100,7 @@ impl Caches {
         Self {
             tasks: Cache::new(watches, |_| Vec::new()),
             runs: Cache::new(watches, |run| vec![key("task", &run.namespace().unwrap_or_default(), &run.spec.task_ref.name)]),
-            cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()),
+            cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()).that(cron_job_tells),
             jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect())
                 .that(job_tells),
             pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()).that(pod_tells),

@@ -35,26 +35,11 @@ pub fn run(name: &str, task: &str) -> anyhow::Result<AutomationRun> {
     serde_json::from_value(object).context("a run")
 }
 
-/// The specs of bare Jobs, taken from a Job that the operator has made.
-#[derive(Clone, Debug)]
-pub struct Bare {
-    /// Nothing but the pod template, as anybody would write a Job.
-    pub plain: Value,
-    /// The operator's own Job spec to the letter: Indexed, with a podFailurePolicy and a deadline.
-    pub identical: Value,
-}
-
-impl Bare {
-    pub fn of(rendered: &Job) -> anyhow::Result<Self> {
-        let mut identical = serde_json::to_value(rendered.spec.as_ref().context("the Job has no spec")?)?;
-        let fields = identical.as_object_mut().context("a spec is an object")?;
-        // What the Job controller has added.
-        fields.retain(|field, _| !matches!(field.as_str(), "selector" | "manualSelector" | "suspend"));
-        let template = fields.get_mut("template").and_then(Value::as_object_mut).context("the Job has no template")?;
-        template.remove("metadata");
-        let plain = json!({ "template": template.clone() });
-        Ok(Self { plain, identical })
-    }
+/// The spec of a bare Job, as anybody would write it: nothing but the pod template of a Job that the operator has made.
+pub fn bare(rendered: &Job) -> anyhow::Result<Value> {
+    let mut template = serde_json::to_value(&rendered.spec.as_ref().context("the Job has no spec")?.template)?;
+    template.as_object_mut().context("a template is an object")?.remove("metadata");
+    Ok(json!({ "template": template }))
 }
 
 /// A bare Job.

@@ -20,8 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     audit::{self, OfOperator, Request},
     cluster::Cluster,
-    load, machine, namespace,
-    objects::{self, Bare},
+    load, machine, namespace, objects,
     operator::Operator,
     process::Process,
     report::Report,
@@ -78,8 +77,8 @@ pub struct Bench {
     pub cluster: Cluster,
     pub operator: Operator,
     pub report: Report,
-    /// The pod of a trivial task, as bare Jobs.
-    pub bare: Bare,
+    /// The spec of a bare Job with the pod of a trivial task.
+    pub bare: Value,
     /// A finished run as the operator records it.
     pub real: AutomationRun,
     /// How long 1,000 runs at once took with nothing else there, once that has been measured.
@@ -100,7 +99,7 @@ impl Bench {
         let jobs: Api<Job> = Api::namespaced(client(), namespace);
         load::create_all(&tasks, [objects::task("warm-up", objects::ENDS, None)?]).await?;
         load::runs(&runs, vec![objects::run("warm-up", "warm-up")?], Duration::from_secs(60)).await.context("the first run")?;
-        let bare = Bare::of(&jobs.get("warm-up-1").await?)?;
+        let bare = objects::bare(&jobs.get("warm-up-1").await?)?;
         let real = runs.get("warm-up").await?;
         namespace::empty(&cluster.client, namespace).await?;
         let report = Report::new(machine::describe(&cluster.versions));

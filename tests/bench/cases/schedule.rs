@@ -31,7 +31,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     bench.armed_tasks(OURS, tasks).await?;
     bench.operator.stop().await;
 
-    let cron_jobs = (0..TASKS).map(|n| objects::cron_job(&format!("due-{n:03}"), &daily(first), &bench.bare.plain));
+    let cron_jobs = (0..TASKS).map(|n| objects::cron_job(&format!("due-{n:03}"), &daily(first), &bench.bare));
     load::create_all(&bench.api(PLAIN), cron_jobs.collect::<anyhow::Result<Vec<_>>>()?).await?;
     ensure!(now() < first, "the machine is too slow to create {TASKS} tasks and CronJobs before they are due");
     let mark = bench.cluster.audit.mark().await?;
