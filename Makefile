@@ -27,9 +27,7 @@ demo: install ## See it work: a cluster, the operator, and a nightly import that
 test: ## Everything, on this machine's local cluster
 	@$(LOCAL)/test.sh
 
-# What a run costs beside bare Jobs, on a cluster without a kubelet; CASE=name runs one, CASE=list names them. Not in the
-# list yet: of its cases only CASE=writes has been seen to the end.
-bench: rust
+bench: rust ## What a run costs beside bare Jobs, on a cluster of its own; CASE=name runs one, CASE=list names them
 	@deploy/bench/run.sh $(CASE)
 
 check: rust ## Format, lints, unit and property tests, generated files up to date; needs no cluster

@@ -22,8 +22,9 @@ pub const CONTRACT: &str = "nightshift.dev/contract";
 pub const STOPPED: &str = "nightshift.dev/stopped";
 /// Annotation on a CronJob: hash of the spec that we wanted when we last wrote it.
 pub const DESIRED: &str = "nightshift.dev/desired";
-/// Annotation on a run that the operator starts: the Job of its first attempt, which was made and is not made again.
-pub const FIRST_JOB: &str = "nightshift.dev/first-job";
+/// Annotation on a run that the operator starts: the run's own UID, once the Job of its first attempt was made. That Job is
+/// not made again. A run that somebody makes from a copy of another has the mark of that one, which says nothing of it.
+pub const STARTED: &str = "nightshift.dev/started";
 /// Annotation on an adopted run: the name of the Job that Kubernetes started and the run records.
 pub const ADOPTED_JOB: &str = "nightshift.dev/adopted-job";
 /// Annotation on an adopted run: that Job's UID.

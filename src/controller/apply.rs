@@ -50,17 +50,17 @@ pub(super) async fn in_time<T>(what: &str, write: impl Future<Output = T>) -> Re
     tokio::time::timeout(limit, write).await.map_err(|_| Error::Timeout { what: what.to_owned(), seconds: WRITE_SECONDS })
 }
 
-/// Makes the changes. A refusal ends the changes of that object but not the others.
-pub(super) async fn apply(context: &Context, namespace: &str, changes: &[Change]) -> Result<Applied, Error> {
-    let mut applied = Applied::default();
+/// Makes the changes. A refusal ends the changes of that object but not the others. What was made before an error stands in
+/// `applied` too: the caches have to catch up with it all the same.
+pub(super) async fn apply(context: &Context, namespace: &str, changes: &[Change], applied: &mut Applied) -> Result<(), Error> {
     let writer = Writer { context, namespace };
     for change in changes {
-        writer.write(change, &mut applied).await?;
+        writer.write(change, applied).await?;
         if applied.ended {
             break;
         }
     }
-    Ok(applied)
+    Ok(())
 }
 
 struct Writer<'a> {
@@ -149,12 +149,19 @@ impl Writer<'_> {
             Change::DeleteJob { name, uid } => self.delete::<Job>(name, uid).await,
             Change::DeleteRun { name, uid } => self.delete::<AutomationRun>(name, uid).await,
             Change::CreateRun(run) => self.create_run(run, applied).await,
-            Change::OwnRun { name, uid, resource_version, owners, first_job } => {
+            Change::OwnRun { name, uid, resource_version, owners, started } => {
                 let mut patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
-                if let Some(job) = first_job {
-                    patch["metadata"]["annotations"] = json!({ label::FIRST_JOB: job });
+                if *started {
+                    patch["metadata"]["annotations"] = json!({ label::STARTED: uid });
                 }
-                let left = self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await?;
+                let left = match self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await {
+                    // The run goes on without: it only will not go with its task.
+                    Err(Error::Apply { source, .. }) if refused(&source).is_some() => {
+                        tracing::warn!(namespace = self.namespace, name, error = %source, "the run cannot be marked");
+                        return Ok(());
+                    }
+                    left => left?,
+                };
                 applied.ended = left.is_none();
                 applied.wrote.extend(left.and_then(|left| Wrote::of(Kind::Run, &left)));
                 Ok(())

@@ -6,7 +6,8 @@ use futures::FutureExt;
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    Context, Reconciled, again, apply,
+    Context, Reconciled, again,
+    apply::{self, Applied},
     error::key,
     expectations::{Kind, Wrote},
     report::{self, Report},
@@ -26,7 +27,13 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_run(&context.client, &context.caches, run.clone(), now).await?;
         let mut plan = plan::automation_run::plan(&seen, now);
-        let applied = apply::apply(&context, &run.namespace().unwrap_or_default(), &plan.changes).await?;
+        let mut applied = Applied::default();
+        let made = apply::apply(&context, &run.namespace().unwrap_or_default(), &plan.changes, &mut applied).await;
+        if made.is_err() {
+            context.expectations.expect(&key, applied.wrote, context.clock.now());
+            made?;
+            return Ok(Action::await_change());
+        }
         if !applied.refusals.is_empty() {
             // The API server's answer is an observation like any other.
             seen.refusals = applied.refusals;

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    Context, Reconciled, again, apply,
+    Context, Reconciled, again,
+    apply::{self, Applied},
     error::key,
     expectations::{Kind, Wrote},
     report::{self, Report},
@@ -32,7 +33,13 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
         let mut seen = observe::automation_task(&context.client, &context.caches, task.clone()).await?;
         let mut plan = plan::automation_task::plan(&seen, now);
         let adopt_again = postpone_adoptions(&context, &seen, &mut plan.changes);
-        let applied = apply::apply(&context, &task.namespace().unwrap_or_default(), &plan.changes).await?;
+        let mut applied = Applied::default();
+        let made = apply::apply(&context, &task.namespace().unwrap_or_default(), &plan.changes, &mut applied).await;
+        if made.is_err() {
+            context.expectations.expect(&key, applied.wrote, context.clock.now());
+            made?;
+            return Ok(Action::await_change());
+        }
         if !applied.refusals.is_empty() || !applied.cron_jobs.is_empty() {
             // The API server's answers are observations like any other.
             seen.refusals = applied.refusals;
@@ -64,7 +71,7 @@ fn postpone_adoptions(context: &Context, seen: &Seen, changes: &mut Vec<Change>)
         let recorded = run.annotations().get(label::ADOPTED_UID);
         let Some(job) = seen.jobs.iter().find(|job| Some(&job.uid) == recorded) else { return true };
         let over = job.created.checked_add(RUSH).unwrap_or(job.created);
-        let turn = if now < over && context.turns.is_waiting(&job.uid) { over } else { context.turns.of(&job.uid, now) };
+        let turn = if now < over && context.adoptions.is_waiting(&job.uid) { over } else { context.adoptions.of(&job.uid, now) };
         if now < turn {
             again = [again, Some(turn.max(over))].into_iter().flatten().min();
         }

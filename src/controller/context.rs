@@ -23,7 +23,10 @@ pub struct Context {
     /// How often in a row an object could not be reconciled.
     failures: Mutex<HashMap<String, u32>>,
     pub(super) expectations: Expectations,
+    /// Of statuses.
     pub(super) turns: Turns,
+    /// Of Jobs that are to get their runs.
+    pub(super) adoptions: Turns,
     pub(super) ordinary_events: Allowance,
 }
 
@@ -37,6 +40,7 @@ impl Context {
             failures: Mutex::default(),
             expectations: Expectations::default(),
             turns: Turns::default(),
+            adoptions: Turns::default(),
             ordinary_events: Allowance::default(),
         }
     }

@@ -13,6 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// From one turn to the next.
 const EVERY: SignedDuration = SignedDuration::from_millis(100);
+/// Nobody waits longer: what is told late must not be told never.
+const LONGEST: SignedDuration = SignedDuration::from_secs(30);
 /// A turn that was not taken for so long belongs to an object that is gone.
 const KEPT: SignedDuration = SignedDuration::from_secs(60);
 
@@ -36,7 +38,7 @@ impl Turns {
             }
             return turn.max(now);
         }
-        let turn = queue.next.max(now);
+        let turn = queue.next.clamp(now, now.checked_add(LONGEST).unwrap_or(now));
         queue.next = turn.checked_add(EVERY).unwrap_or(turn);
         if turn > now {
             if queue.waiting.len() % 256 == 255 {
@@ -52,9 +54,12 @@ impl Turns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.contains_key(key)
     }
 
-    /// The object has told more than that, and needs no turn any more.
+    /// The object has told more than that, and needs no turn any more: those who come next have it.
     pub(super) fn give_up(&self, key: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.remove(key);
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.waiting.remove(key).is_some() {
+            queue.next = queue.next.checked_sub(EVERY).unwrap_or(queue.next);
+        }
     }
 }
 
@@ -75,7 +80,9 @@ mod tests {
         assert_eq!(turns.of("b", at(130)), at(130), "and has it when it comes");
         assert_eq!(turns.of("b", at(130)), at(300), "once");
         turns.give_up("c");
-        assert_eq!(turns.of("c", at(250)), at(400), "a turn that was given up is gone");
+        assert_eq!(turns.of("c", at(250)), at(300), "a turn that was given up is free again");
         assert_eq!(turns.of("d", at(9000)), at(9000), "turns of the past are not saved up");
+        let last = (0..5000).map(|n| turns.of(&format!("run-{n}"), at(20_000))).max();
+        assert_eq!(last, Some(at(50_000)), "and none is further away than half a minute");
     }
 }

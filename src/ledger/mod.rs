@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{AutomationRun, History, Phase, RunResult};
+use crate::api::{AutomationRun, History, Phase, RunResult, label};
 
 /// Returns the finished runs that `history` no longer keeps, oldest first.
 ///
@@ -28,6 +28,13 @@ pub fn expired<'a>(runs: impl IntoIterator<Item = &'a AutomationRun>, history: &
 #[must_use]
 pub fn is_finished(run: &AutomationRun) -> bool {
     run.status.as_ref().and_then(|status| status.phase) == Some(Phase::Finished)
+}
+
+/// Whether the Job of its first attempt was made, as the run itself says.
+#[must_use]
+pub fn is_started(run: &AutomationRun) -> bool {
+    let mark = run.metadata.annotations.as_ref().and_then(|annotations| annotations.get(label::STARTED));
+    mark.is_some() && mark == run.metadata.uid.as_ref()
 }
 
 /// When the run ended, then its name: a total order of finished runs.

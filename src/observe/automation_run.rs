@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{AutomationRun, AutomationRunStatus, Contract, label},
-    ledger,
+    build, ledger,
     outcome::{JobEnd, JobSeen, PodPhase, PodSeen},
     plan::automation_run::Seen,
 };
@@ -79,8 +79,11 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
 /// The Jobs that the run is on record to have, the one that it records among them.
 pub(crate) fn expected_jobs(run: &AutomationRun) -> Vec<String> {
     let attempts = run.status.as_ref().map(|status: &AutomationRunStatus| status.attempts.as_slice()).unwrap_or_default();
-    let first = [label::ADOPTED_JOB, label::FIRST_JOB].into_iter().filter_map(|of| run.annotations().get(of));
-    let mut names: Vec<String> = first.chain(attempts.iter().map(|a| &a.job)).cloned().collect();
+    let adopted = run.annotations().get(label::ADOPTED_JOB).cloned();
+    // A cancel must not be taken to have come first because the cache has not shown the Job yet.
+    let may_be = ledger::is_started(run) || run.spec.cancel == Some(true) && attempts.is_empty() && adopted.is_none();
+    let first = may_be.then(|| build::job_name(&run.name_any(), 1));
+    let mut names: Vec<String> = adopted.into_iter().chain(first).chain(attempts.iter().map(|a| a.job.clone())).collect();
     names.dedup();
     names
 }

@@ -30,6 +30,9 @@ use crate::{
     plan::automation_task::CronJobSeen,
 };
 
+/// Objects in one answer of a list. The text of an answer is held as a whole: many small ones keep the start small.
+const PAGE: u32 = 200;
+
 /// All that is watched.
 pub struct Caches {
     /// Tasks.
@@ -148,7 +151,7 @@ impl Caches {
             return vec![task];
         }
         let itself = Touched::Run(ObjectRef::from_obj(run));
-        if update && run.annotations().contains_key(label::FIRST_JOB) { vec![itself] } else { vec![itself, task] }
+        if update && ledger::is_started(run) { vec![itself] } else { vec![itself, task] }
     }
 
     fn labelled_task<K: ResourceExt>(object: &K) -> Option<Touched> {
@@ -282,7 +285,7 @@ where
     K: Watched<Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
     let api: Api<Told<K>> = namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-    watcher(api, config).default_backoff().filter_map(|event| {
+    watcher(api, config.page_size(PAGE)).default_backoff().filter_map(|event| {
         std::future::ready(match event {
             Ok(Event::Init) => Some(Event::Init),
             Ok(Event::InitDone) => Some(Event::InitDone),

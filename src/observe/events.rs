@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +20,8 @@ use crate::outcome::{JobSeen, Trouble};
 const FRESH: SignedDuration = SignedDuration::from_secs(5);
 /// A namespace's list that nobody has asked for lately is forgotten.
 const KEPT: SignedDuration = SignedDuration::from_secs(60);
+/// How long a list may take.
+const LIMIT: Duration = Duration::from_secs(10);
 /// Events read at a time, and how often at the most: the warnings of a namespace are seldom more.
 const PAGE: u32 = 500;
 const PAGES: usize = 10;
@@ -53,7 +56,10 @@ impl Warnings {
         let mut listed = of_namespace.lock().await;
         let oldest = job.ended_at.map_or(now - FRESH, |ended| ended.max(now - FRESH));
         if listed.at < oldest {
-            let warnings = list(client, namespace).await?;
+            // Within a limit: others of the namespace wait for this list, and the API server may not answer.
+            let limited = tokio::time::timeout(LIMIT, list(client, namespace)).await;
+            let late = |_| reading(format!("the events of namespace {namespace}"))(kube::Error::Service("no answer in time".into()));
+            let warnings = limited.map_err(late)??;
             *listed = Listed { at: now, warnings };
         }
         // Pods that have come and gone are known by their names, which begin with that of the Job and its only index.
@@ -75,10 +81,13 @@ async fn list(client: &Client, namespace: &str) -> Result<Vec<Warning>, Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let mut params = ListParams::default().fields("type=Warning").limit(PAGE);
     let mut warnings = Vec::new();
-    for _ in 0..PAGES {
+    for read in 1..=PAGES {
         let page = api.list(&params).await.map_err(reading(format!("the events of namespace {namespace}")))?;
         warnings.extend(page.items.into_iter().map(Warning::of));
         match page.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(_) if read == PAGES => {
+                tracing::warn!(namespace, read = warnings.len(), "more warnings than are read: some runs may not say why they wait");
+            }
             Some(next) => params = params.continue_token(&next),
             None => break,
         }

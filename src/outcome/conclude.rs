@@ -36,7 +36,8 @@ pub fn conclude(job: &JobSeen, last: Option<&Attempt>, waited_on: Option<(&str, 
         JobEnd::Failed { reason, message } => (reason.as_str(), message.as_str()),
     };
     // What ended by itself in the moment before the stop has its own end, which no retry could have changed.
-    let by_itself = last.is_some_and(|a| matches!(a.class, Some(AttemptClass::NoData | AttemptClass::Fatal)));
+    let killed = |a: &Attempt| a.reason.as_deref() == Some(reason::POD_DELETED);
+    let by_itself = last.is_some_and(|a| matches!(a.class, Some(AttemptClass::NoData | AttemptClass::Fatal)) && !killed(a));
     match job.stopped.filter(|_| !by_itself) {
         Some(StopReason::Cancelled) => {
             return conclusion(

@@ -76,6 +76,8 @@ pub struct JobSeen {
     pub deadline_seconds: Option<i64>,
     /// `spec.suspend`: by hand, or by a queue such as Kueue.
     pub suspended: bool,
+    /// Since when.
+    pub suspended_at: Option<Timestamp>,
     /// How it ended.
     pub end: Option<JobEnd>,
     /// When it ended.
@@ -122,6 +124,7 @@ impl JobSeen {
             contract: annotation(label::CONTRACT).and_then(|text| serde_json::from_str(text).ok()),
             stopped: annotation(label::STOPPED).and_then(|text| StopReason::parse(text)),
             deadline_seconds: job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds),
+            suspended_at: condition("Suspended").and_then(|suspended| suspended.last_transition_time.as_ref()).map(|time| time.0),
             suspended: job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
             end,
             ended_at,

@@ -90,8 +90,8 @@ pub enum Change {
     },
     /// Creates the run that records a Job which Kubernetes started.
     CreateRun(Box<AutomationRun>),
-    /// Makes the task the owner of a run that somebody created, so that it goes when the task goes; and writes on the run
-    /// that its first Job was made, so that it is not made again whatever becomes of that Job.
+    /// Makes the task the owner of a run, so that it goes when the task goes; and writes on the run that its first Job was
+    /// made, so that it is not made again whatever becomes of that Job.
     OwnRun {
         /// Name.
         name: String,
@@ -101,8 +101,8 @@ pub enum Change {
         resource_version: String,
         /// All its owners, the task among them.
         owners: Vec<OwnerReference>,
-        /// The Job of its first attempt, once that was made.
-        first_job: Option<String>,
+        /// Whether the Job of its first attempt was made.
+        started: bool,
     },
     /// Marks an adopted Job with its run, and makes the run an owner: the Job survives its CronJob.
     OwnJob {

@@ -150,10 +150,10 @@ impl Operator {
             Change::DeleteJob { name, uid } => unless_done(self.send(cluster, format!("delete job {name}"), |c| c.delete_job(name, uid))?),
             Change::DeleteRun { name, uid } => unless_done(self.send(cluster, format!("delete run {name}"), |c| c.delete_run(name, uid))?),
             Change::CreateRun(run) => self.create_run(cluster, run, applied),
-            Change::OwnRun { name, uid, resource_version, owners, first_job } => {
+            Change::OwnRun { name, uid, resource_version, owners, started } => {
                 let mut patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
-                if let Some(job) = first_job {
-                    patch["metadata"]["annotations"] = json!({ label::FIRST_JOB: job });
+                if *started {
+                    patch["metadata"]["annotations"] = json!({ label::STARTED: uid });
                 }
                 let left = unless_gone(self.send(cluster, format!("patch run {name}"), |c| c.patch_run(name, Patch::Merge(&patch)))?)?;
                 applied.ended = left.is_none();

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::own;
+use super::adopt;
 use super::{Draft, Seen, after, cancelled, run_started, terms};
 use crate::{
     api::{AttemptClass, AutomationRunStatus, Waiting},
@@ -14,13 +14,15 @@ use crate::{
 /// How long before `runSeconds` the operator begins to stop a run, so as to be there before Kubernetes, which would
 /// take the pod and its evidence away.
 const LEAD: SignedDuration = SignedDuration::from_secs(2);
+/// How soon to look again at what may change without a sign.
+const LOOK_AGAIN_SECONDS: i64 = 30;
 /// How far behind it moves Kubernetes' own deadline while it stops the run itself. It still bounds a stop that hangs.
 const STOP_MARGIN_SECONDS: i64 = 60;
 
 /// A Job that has not ended: leave it alone, stop it, or see a stop through.
 pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     let contract = terms(seen);
-    let mut draft = Draft { changes: own(seen, job), ..Draft::default() };
+    let mut draft = Draft { changes: adopt(seen, job), ..Draft::default() };
     let run_started = run_started(seen, before, job);
     let run_deadline = after(run_started, contract.run_seconds);
     let live: Vec<_> = job.pods.iter().filter(|pod| pod.is_live()).collect();
@@ -32,7 +34,7 @@ pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatu
         let (reason, message) = outcome::waiting(job, &[]);
         draft.waiting = Some(Waiting { reason, message, until: Some(Time(run_deadline)) });
     } else if between && job.stopped.is_none() {
-        between_pods(seen, job, before, &mut draft);
+        between_pods(seen, job, before, &mut draft, now);
     } else if !begun {
         let pending_since = live.last().map_or(job.created, |pod| pod.created);
         let pending_until = after(pending_since, contract.pending_seconds);
@@ -54,8 +56,11 @@ pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatu
             draft.changes.push(Change::EndPod { name: pod.name.clone(), uid: pod.uid.clone() });
         }
         let leftover = !begun && (!live.is_empty() || job.pods.is_empty());
-        // Whoever suspended it may do so again: as long as it is, it does not end.
-        if (leftover && job.deadline_seconds != Some(1) || job.suspended && live.is_empty())
+        // Whoever suspended it may do so again: as long as it is, it does not end. Not at once, or two would fight.
+        let held = job.suspended && live.is_empty();
+        let again = job.suspended_at.is_none_or(|at| now >= after(at, LOOK_AGAIN_SECONDS));
+        draft.wake = held.then(|| after(now, LOOK_AGAIN_SECONDS));
+        if (leftover && job.deadline_seconds != Some(1) || held && again)
             && let Some(reason) = job.stopped
         {
             draft.changes.push(stop(job, reason, 1));
@@ -85,7 +90,7 @@ pub(super) fn during_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatu
 }
 
 /// All pods of the Job have ended and it has not: either the Job controller makes another, or it is about to say how it ended.
-fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft: &mut Draft) {
+fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft: &mut Draft, now: Timestamp) {
     let attempts = outcome::record(&before.attempts, &seen.jobs);
     let last = attempts.iter().rev().find(|a| a.job == job.name);
     let failures = attempts.iter().filter(|a| a.job == job.name && a.class.is_some_and(|c| c != AttemptClass::Disrupted)).count();
@@ -106,6 +111,8 @@ fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft:
     let message =
         outcome::cut(&format!("attempt {} ended ({failure}); Kubernetes' Job controller tries again by itself", attempts.len()), 2048);
     draft.waiting = Some(Waiting { reason: "Backoff".to_owned(), message, until: None });
+    // That the next pod does not start may be told by nothing.
+    draft.wake = Some(after(now, LOOK_AGAIN_SECONDS));
 }
 
 fn stop(job: &JobSeen, reason: StopReason, deadline_seconds: i64) -> Change {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::own;
+use super::adopt;
 use super::start::refused_job;
 use super::{Draft, End, Seen, after, cancelled, run_started, terms};
 use crate::{
@@ -24,7 +24,7 @@ pub(super) fn after_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus
     let told_by = after(job.end_time(), contract.grace_seconds + TELL_SECONDS);
     // Of a container that went with its node nobody will tell.
     if now < told_by && job.pods.iter().any(|pod| pod.is_ending() && pod.disruption.is_none()) {
-        return Draft { changes: own(seen, job), wake: Some(told_by), ..Draft::default() };
+        return Draft { changes: adopt(seen, job), wake: Some(told_by), ..Draft::default() };
     }
     let attempts = outcome::record(&before.attempts, &seen.jobs);
     let last = last_of(&attempts, &job.name);
@@ -34,7 +34,7 @@ pub(super) fn after_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus
     let run_started = run_started(seen, before, job);
     let run_deadline = after(run_started, contract.run_seconds);
     let uid = seen.run.metadata.uid.clone().unwrap_or_default();
-    let mut changes = own(seen, job);
+    let mut changes = adopt(seen, job);
     let mut end = End { outcome: conclusion.outcome, reason: conclusion.reason, message: conclusion.message, at: Some(job.end_time()) };
     let next = retry::decide(retry::Failed {
         class: conclusion.class,

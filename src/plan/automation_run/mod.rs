@@ -17,7 +17,7 @@ use start::start;
 use super::{Change, Plan, Refusal};
 use crate::{
     api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Outcome, Phase, Waiting, label},
-    build,
+    build, ledger,
     outcome::{JobSeen, Trouble},
 };
 
@@ -45,13 +45,17 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
     if seen.run.metadata.deletion_timestamp.is_some() || before.phase == Some(Phase::Finished) {
         return Plan::nothing(before);
     }
-    let draft = match seen.jobs.last() {
+    let mut draft = match seen.jobs.last() {
         Some(_) if lost_job(seen, &before).is_some() => job_gone(seen, now),
         Some(last) if last.end.is_some() => after_job(seen, last, &before, now),
         Some(last) => during_job(seen, last, &before, now),
         None if has_started(seen, &before) => job_gone(seen, now),
         None => start(seen, &before, now),
     };
+    if !seen.jobs.is_empty() {
+        // Last: nothing that the run needs waits for it.
+        draft.changes.extend(start::own_run(seen, true));
+    }
     draft.into_plan(seen, &before, now)
 }
 
@@ -89,8 +93,8 @@ fn created(run: &AutomationRun, now: Timestamp) -> Timestamp {
 
 /// Whether a Job of the run has been seen before, or is known to have been there.
 fn has_started(seen: &Seen, before: &AutomationRunStatus) -> bool {
-    let known = |of: &str| seen.run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(of));
-    before.start_time.is_some() || known(label::ADOPTED_JOB) || known(label::FIRST_JOB)
+    let adopted = seen.run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB));
+    before.start_time.is_some() || adopted || ledger::is_started(&seen.run)
 }
 
 /// A Job on record that is later than all that are left: somebody deleted it. It must not be made again.
@@ -115,11 +119,11 @@ fn cancelled(seen: &Seen) -> bool {
     seen.run.spec.cancel == Some(true)
 }
 
-/// What makes Job and run know one another: an adopted Job gets its run's mark, and a run the mark that its Job was made.
-fn own(seen: &Seen, job: &JobSeen) -> Vec<Change> {
+/// An adopted Job that does not bear its run's mark yet.
+fn adopt(seen: &Seen, job: &JobSeen) -> Vec<Change> {
     let uid = seen.run.metadata.uid.clone().unwrap_or_default();
-    let marked = job.owners.contains(&uid) && job.run.is_some();
-    let adopt =
-        (!marked).then(|| Change::OwnJob { name: job.name.clone(), uid: job.uid.clone(), owner: build::owned_by_run(&seen.run, false) });
-    adopt.into_iter().chain(start::own_run(seen, seen.jobs.first().map(|job| job.name.as_str()))).collect()
+    if job.owners.contains(&uid) && job.run.is_some() {
+        return Vec::new();
+    }
+    vec![Change::OwnJob { name: job.name.clone(), uid: job.uid.clone(), owner: build::owned_by_run(&seen.run, false) }]
 }

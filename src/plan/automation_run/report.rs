@@ -97,7 +97,10 @@ fn may_be_told_later(seen: &Seen, before: &AutomationRunStatus, status: &Automat
     let [job] = seen.jobs.as_slice() else { return None };
     let first = status.attempt_count.is_none_or(|count| count <= 1) && job.end.is_none() && job.stopped.is_none();
     match status.reason.as_deref().filter(|_| first && status.outcome.is_none())? {
-        "Running" if before.phase != Some(Phase::Running) => {
+        // That a trouble is over is told at once.
+        "Running"
+            if before.phase != Some(Phase::Running) && before.waiting_on.as_ref().is_none_or(|w| w.reason == outcome::starting().0) =>
+        {
             let begun = job.pods.iter().filter(|pod| pod.begun).map(PodSeen::began).max()?;
             Some(after(begun, TELL_RUNNING_SECONDS))
         }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Draft, Seen, after, cancelled, created};
 use crate::{
     api::{AutomationRunStatus, Contract, Outcome, Waiting, label},
-    build,
+    build, ledger,
     outcome::{self, reason},
     plan::{Change, Refusal, RefusalKind, parameters},
 };
@@ -51,16 +51,16 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         return Draft::end(Outcome::TimedOut, &waiting.reason, message);
     }
     let create = Change::CreateJob {
-        name: job.clone(),
+        name: job,
         run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
         object: build::first_job(task, &seen.run, &values),
     };
     // That the run is owned shows too that it is still there. A run that has only just come needs no such proof, and gets
     // its owner together with the mark of its Job.
     let fresh = now.duration_since(created(&seen.run, now)) <= FRESH;
-    let changes = match own_run(seen, None) {
+    let changes = match own_run(seen, false) {
         Some(own) if !fresh => vec![own],
-        _ => std::iter::once(create).chain(own_run(seen, Some(&job))).collect(),
+        _ => std::iter::once(create).chain(own_run(seen, true)).collect(),
     };
     let (reason, message) = outcome::starting();
     Draft {
@@ -71,19 +71,18 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
     }
 }
 
-/// Makes the task own the run, and marks the run with its first Job where that was made. Nothing where both is so.
-pub(super) fn own_run(seen: &Seen, first_job: Option<&str>) -> Option<Change> {
+/// Makes the task own the run where no task does, and marks the run where its first Job was made. Nothing where both is so.
+pub(super) fn own_run(seen: &Seen, started: bool) -> Option<Change> {
     let meta = &seen.run.metadata;
-    let annotated = |of: &str| meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(of));
-    let marked = annotated(label::FIRST_JOB) || annotated(label::ADOPTED_JOB);
+    let adopted = meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB));
     let mut owners = meta.owner_references.clone().unwrap_or_default();
-    let task = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none());
-    let owner = task.filter(|task| owners.iter().all(|owner| Some(&owner.uid) != task.metadata.uid.as_ref())).map(build::owned_by_task);
-    let first_job = first_job.filter(|_| !marked).map(str::to_owned);
-    if owner.is_none() && first_job.is_none() {
+    let owned = owners.iter().any(|owner| owner.kind == "AutomationTask");
+    let task = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none() && !owned);
+    let started = started && !adopted && !ledger::is_started(&seen.run);
+    if task.is_none() && !started {
         return None;
     }
-    if let Some(mut owner) = owner {
+    if let Some(mut owner) = task.map(build::owned_by_task) {
         if owners.iter().any(|owner| owner.controller == Some(true)) {
             (owner.controller, owner.block_owner_deletion) = (None, None);
         }
@@ -94,7 +93,7 @@ pub(super) fn own_run(seen: &Seen, first_job: Option<&str>) -> Option<Change> {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         owners,
-        first_job,
+        started,
     })
 }
 

@@ -36,9 +36,11 @@ pub(super) fn may_be_told_later(seen: &Seen, before: &AutomationTaskStatus, stat
         return None;
     }
     let from = if ended(before) == ended(status) {
-        let runs = seen.runs.iter().filter(|run| !ledger::is_finished(run));
+        let told = |run: &&std::sync::Arc<AutomationRun>| run.metadata.name.as_ref().is_some_and(|name| before.active.contains(name));
+        let runs = seen.runs.iter().filter(|run| !ledger::is_finished(run) && !told(run));
         let begun = runs.filter_map(|run| run.metadata.creation_timestamp.as_ref().map(|time| time.0));
-        begun.chain(seen.jobs.iter().filter(|job| job.by_cron_job).map(|job| job.created)).max()
+        let unrecorded = seen.jobs.iter().filter(|job| job.by_cron_job && job.run.is_none() && job.end.is_none());
+        begun.chain(unrecorded.map(|job| job.created)).min()
     } else {
         ended(before)
     };
