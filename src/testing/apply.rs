@@ -13,7 +13,7 @@ use super::{
     store::Denied,
 };
 use crate::{
-    api::{AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, label},
+    api::{AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, Phase, label},
     build::CronJobSpec,
     observe::{self, automation_run::is_leaving},
     plan::{Change, Refusal, RefusalKind, automation_task::CronJobSeen},
@@ -281,6 +281,9 @@ impl Operator {
         status: AutomationRunStatus,
     ) -> Result<Option<Wrote>, Failure> {
         let version = version.or_else(|| run.resource_version()).unwrap_or_default();
+        if status.phase == Some(Phase::Finished) {
+            self.broken.extend(audit::finished(cluster, run));
+        }
         let what = format!("patch run/status {}", run.name_any());
         let left = self.send(cluster, what, |c| c.report_run(run, &version, status))?;
         Ok(unless_gone(left)?.map(|left| Wrote::of("run", &*left)))

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{
+    caches::{Lag, Lags},
     people::Act,
     scenario::Scenario,
     script::{End, Life, OnTerm, Start},
@@ -272,5 +273,18 @@ fn a_line_that_becomes_the_first_is_never_that_of_two_cron_jobs() {
         slots.sort();
         slots.dedup();
         assert_eq!(slots.len(), all, "the operator died after {:?}", whole.operator.writes[nth - 1]);
+    }
+}
+
+#[test]
+fn a_cancel_that_comes_before_the_job_is_seen_stops_it_all_the_same() {
+    let lags = Lags { jobs: Lag { seconds: 5, silent: None }, ..Lags::default() };
+    // Somebody cancels in the second in which the operator asks once more.
+    for (nth, seed) in (1..6).flat_map(|nth| (0..12).map(move |seed| (nth, seed))) {
+        let mut scenario = Scenario::new(json!({}), vec![Life::exit(50, 0)]).on_demand().with(2, Act::Cancel(0));
+        scenario.mishaps.lost_answers.insert(nth);
+        let world = World::ended(&Scenario { seed, lags, ..scenario });
+        assert_eq!(world.operator.broken, Vec::<String>::new(), "the answer to write {nth} was lost: {:#?}", world.operator.writes);
+        assert_eq!(world.run_status("r1").outcome, Some(Outcome::Cancelled));
     }
 }

@@ -1,7 +1,8 @@
 //! What is kept of runs that are over, and what goes with what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, stream::BoxStream};
 use jiff::SignedDuration;
 use k8s_openapi::api::{
     batch::v1::{CronJob, Job},
@@ -9,9 +10,9 @@ use k8s_openapi::api::{
 };
 use kube::{
     ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, WatchEvent, WatchParams},
 };
-use nightshift::api::{AutomationRun, AutomationTask};
+use nightshift::api::{AutomationRun, AutomationTask, Phase, label};
 use serde_json::json;
 
 use super::place::{Place, end, story};
@@ -148,6 +149,52 @@ async fn deleting_a_task_ends_and_removes_its_runs_and_no_others() {
             if pods.len() == 1 && pods[0].starts_with("export-1-1") { Ok(()) } else { Err(format!("{pods:?}")) }
         })
         .await;
+    })
+    .await;
+}
+
+/// The next event of a watch.
+async fn next<K>(events: &mut BoxStream<'_, kube::Result<WatchEvent<K>>>) -> WatchEvent<K> {
+    let event = tokio::time::timeout(std::time::Duration::from_secs(120), events.next()).await.expect("something happens");
+    event.expect("the watch goes on").expect("an event")
+}
+
+/// Versions of one API server can be compared, also between kinds: the greater is the later.
+fn version(object: &impl ResourceExt) -> u64 {
+    object.resource_version().and_then(|version| version.parse().ok()).expect("a version")
+}
+
+#[tokio::test]
+async fn a_job_goes_only_after_its_run_is_recorded() {
+    story(async |place| {
+        let spec = format!("{{{BOTH_WAYS}, history: {{succeeded: 0, failed: 0}}, schedule: {{cron: ['0 0 1 1 *']}}}}");
+        place.script("import", "exit $CODE", &spec).await;
+        place.armed("import").await;
+        let params = WatchParams::default().timeout(280);
+        let (all_runs, all_jobs) = (place.api::<AutomationRun>(), place.api::<Job>());
+        let mut runs = all_runs.watch(&params, "0").await.expect("a watch of runs").boxed();
+        let mut jobs = all_jobs.watch(&params, "0").await.expect("a watch of Jobs").boxed();
+        place.run_with("good", "import", &[("CODE", "0")]).await;
+        place.run_with("bad", "import", &[("CODE", "1")]).await;
+        place.job_from_cron_job("by-hand", "import").await;
+        let mut recorded = BTreeMap::new();
+        while recorded.len() < 3 {
+            if let WatchEvent::Modified(run) = next(&mut runs).await
+                && run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Finished))
+            {
+                recorded.entry(run.name_any()).or_insert_with(|| version(&run));
+            }
+        }
+        let mut gone = BTreeMap::new();
+        while gone.len() < 3 {
+            if let WatchEvent::Deleted(job) = next(&mut jobs).await {
+                gone.insert(job.labels().get(label::RUN).cloned().expect("a Job that goes has its run"), version(&job));
+            }
+        }
+        for (run, at) in &gone {
+            assert!(recorded.get(run).is_some_and(|recorded| recorded < at), "{run}: recorded at {recorded:?}, its Job gone at {at}");
+        }
+        until_kept(place, "", "").await;
     })
     .await;
 }
