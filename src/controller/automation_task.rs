@@ -16,6 +16,7 @@ use super::{
 use crate::{
     api::{AutomationTask, label},
     observe,
+    outcome::JobEnd,
     plan::{self, Change, automation_task::Seen},
 };
 
@@ -61,8 +62,8 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
 const RUSH: SignedDuration = SignedDuration::from_secs(15);
 
 /// Takes out what need not be now: where many Jobs are started in the same moment, all but the first get their runs when
-/// the rush is over, and then take turns. The Jobs need no operator, and the API server has them to start. Says when to
-/// look again.
+/// the rush is over, and then take turns. The Jobs need no operator, and the API server has them to start. One that was
+/// made by hand or has failed does not wait. Says when to look again.
 fn postpone_adoptions(context: &Context, seen: &Seen, changes: &mut Vec<Change>) -> Option<Timestamp> {
     let now = context.clock.now();
     let mut again = None;
@@ -70,6 +71,11 @@ fn postpone_adoptions(context: &Context, seen: &Seen, changes: &mut Vec<Change>)
         let Change::CreateRun(run) = change else { return true };
         let recorded = run.annotations().get(label::ADOPTED_UID);
         let Some(job) = seen.jobs.iter().find(|job| Some(&job.uid) == recorded) else { return true };
+        if job.slot.is_none() || matches!(job.end, Some(JobEnd::Failed { .. })) {
+            // Somebody waits for it, or it may have to be tried again.
+            context.adoptions.give_up(&job.uid);
+            return true;
+        }
         let over = job.created.checked_add(RUSH).unwrap_or(job.created);
         let turn = if now < over && context.adoptions.is_waiting(&job.uid) { over } else { context.adoptions.of(&job.uid, now) };
         if now < turn {
