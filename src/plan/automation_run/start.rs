@@ -55,11 +55,11 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
         object: build::first_job(task, &seen.run, &values),
     };
-    // That the run is owned shows too that it is still there. A run that has only just come needs no such proof, and gets
+    // That the run can be owned shows that it is still there. A run that has only just come needs no such proof, and gets
     // its owner together with the mark of its Job.
     let fresh = now.duration_since(created(&seen.run, now)) <= FRESH;
     let changes = match own_run(seen, false) {
-        Some(own) if !fresh => vec![own],
+        Some(own) if !fresh => vec![own, create],
         _ => std::iter::once(create).chain(own_run(seen, true)).collect(),
     };
     let (reason, message) = outcome::starting();
