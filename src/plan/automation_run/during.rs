@@ -105,6 +105,11 @@ fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft:
     };
     if !another {
         draft.hold = true;
+        if job.pods.is_empty() {
+            // The Job's watch has told that its pod ended before that of the pods has told that there was one.
+            let (reason, message) = outcome::starting();
+            draft.waiting = Some(Waiting { reason: reason.to_owned(), message: message.to_owned(), until: None });
+        }
         return;
     }
     let failure = last.and_then(|a| a.message.as_deref()).unwrap_or("it ended");
