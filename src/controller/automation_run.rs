@@ -28,11 +28,9 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         let mut seen = observe::automation_run(&context.client, &context.caches, run.clone(), now).await?;
         let mut plan = plan::automation_run::plan(&seen, now);
         let mut applied = Applied::default();
-        let made = apply::apply(&context, &run.namespace().unwrap_or_default(), &plan.changes, &mut applied).await;
-        if made.is_err() {
+        if let Err(error) = apply::apply(&context, &run.namespace().unwrap_or_default(), &plan.changes, &mut applied).await {
             context.expectations.expect(&key, applied.wrote, context.clock.now());
-            made?;
-            return Ok(Action::await_change());
+            return Err(error);
         }
         if !applied.refusals.is_empty() {
             // The API server's answer is an observation like any other.

@@ -35,11 +35,9 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
         let mut plan = plan::automation_task::plan(&seen, now);
         let adopt_again = postpone_adoptions(&context, &seen, &mut plan.changes);
         let mut applied = Applied::default();
-        let made = apply::apply(&context, &task.namespace().unwrap_or_default(), &plan.changes, &mut applied).await;
-        if made.is_err() {
+        if let Err(error) = apply::apply(&context, &task.namespace().unwrap_or_default(), &plan.changes, &mut applied).await {
             context.expectations.expect(&key, applied.wrote, context.clock.now());
-            made?;
-            return Ok(Action::await_change());
+            return Err(error);
         }
         if !applied.refusals.is_empty() || !applied.cron_jobs.is_empty() {
             // The API server's answers are observations like any other.

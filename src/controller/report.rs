@@ -46,20 +46,22 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Debug,
     S: Serialize + PartialEq + Default,
 {
-    let Report { before, plan: Plan { status: after, report_after, notices, .. }, version } = report;
+    let Report { before, plan, version } = report;
+    let Plan { status: after, report_after, notices, .. } = plan;
     if before.map_or_else(|| *after == S::default(), |before| before == after) {
         return Ok(Reported::default());
     }
     let (key, now) = (key(object), context.clock.now());
-    match report_after {
-        Some(after) if now < *after => return Ok(Reported { left: None, again: Some(*after) }),
-        Some(_) => {
-            let turn = context.turns.of(&key, now);
-            if now < turn {
-                return Ok(Reported { left: None, again: Some(turn) });
-            }
+    if plan.may_wait(now) {
+        return Ok(Reported { left: None, again: *report_after });
+    }
+    if report_after.is_none() {
+        context.turns.give_up(&key);
+    } else {
+        let turn = context.turns.of(&key, now);
+        if now < turn {
+            return Ok(Reported { left: None, again: Some(turn) });
         }
-        None => context.turns.give_up(&key),
     }
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
