@@ -37,7 +37,8 @@ use super::{
     selectable = ".status.outcome",
     selectable = ".status.result",
     validation = Rule::new("self.metadata.name.size() <= 55").message("metadata.name must be at most 55 characters, so that the names of its Jobs fit"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be lower case letters, digits and '-', without dots")
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be lower case letters, digits and '-', without dots"),
+    validation = Rule::new("!has(self.spec.rerunOf) || self.spec.rerunOf != self.metadata.name").message("spec.rerunOf: a run cannot repeat itself; name another run")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -46,7 +47,11 @@ use super::{
     validation = Rule::new("has(self.trigger) == has(oldSelf.trigger) && (!has(self.trigger) || self.trigger == oldSelf.trigger)").message("trigger of a run cannot change"),
     validation = Rule::new("has(self.scheduledTime) == has(oldSelf.scheduledTime) && (!has(self.scheduledTime) || self.scheduledTime == oldSelf.scheduledTime)").message("scheduledTime of a run cannot change"),
     validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("cancel cannot be taken back; create another AutomationRun"),
-    validation = Rule::new("has(self.scheduledTime) == (has(self.trigger) && self.trigger == 'Schedule')").message("scheduledTime goes with trigger Schedule, which the operator sets; leave both out to run now").field_path(".scheduledTime")
+    validation = Rule::new("has(self.rerunOf) == has(oldSelf.rerunOf) && (!has(self.rerunOf) || self.rerunOf == oldSelf.rerunOf)").message("rerunOf of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("has(self.definition) == has(oldSelf.definition) && (!has(self.definition) || self.definition == oldSelf.definition)").message("definition of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("has(self.scheduledTime) == (has(self.trigger) && self.trigger in ['Schedule', 'CatchUp', 'Backfill'])").message("scheduledTime goes with the triggers Schedule, CatchUp and Backfill, which the operator sets; leave both out to run now").field_path(".scheduledTime"),
+    validation = Rule::new("has(self.rerunOf) ? (!has(self.trigger) || self.trigger == 'Rerun') : (!has(self.trigger) || self.trigger != 'Rerun')").message("rerunOf and trigger Rerun go together; name the run to repeat in rerunOf and leave trigger out").field_path(".rerunOf"),
+    validation = Rule::new("!has(self.definition) || has(self.rerunOf)").message("definition says which definition a rerun takes; it needs rerunOf").field_path(".definition")
 )]
 #[schemars(transform = unwrapped)]
 pub struct AutomationRunSpec {
@@ -56,12 +61,24 @@ pub struct AutomationRunSpec {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<ParameterValue>,
-    /// Why the run exists: `Manual` (where unset) or `Schedule`, which only the operator sets.
+    /// Why the run exists: `Manual` (where unset), `Rerun` (where `rerunOf` is set), or what only the operator sets:
+    /// `Schedule`, `CatchUp`, `Backfill`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// The slot that a scheduled run belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_time: Option<Time>,
+    /// The run to run again, of the same task: its slot, idempotency key and parameters are kept, unless `parameters` gives
+    /// others. It does not start beside another run of the same slot: under the task's concurrencyPolicy Forbid it is
+    /// refused while one goes on, otherwise it waits for it.
+    #[schemars(length(min = 1, max = 55))]
+    #[x_kube(validation = matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a run: lower case letters, digits and '-'"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<String>,
+    /// Which definition a rerun takes: `Current` (where unset), the task as it is now, or `Original`, the one that the run
+    /// in `rerunOf` ran, whatever became of the task since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Definition>,
     /// Set to true to stop the run. It cannot be taken back. Exit code and log tail of what ran are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
@@ -86,6 +103,39 @@ pub enum Trigger {
     Manual,
     /// A slot of the task's schedule was due.
     Schedule,
+    /// A slot had passed while nothing could start it.
+    CatchUp,
+    /// A `Backfill` asked for the slot.
+    Backfill,
+    /// Another run is run again.
+    Rerun,
+}
+
+impl Trigger {
+    /// Whether it is the task's schedule that started the run.
+    #[must_use]
+    pub fn is_scheduled(self) -> bool {
+        matches!(self, Trigger::Schedule | Trigger::CatchUp)
+    }
+}
+
+/// Which definition a rerun takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
+pub enum Definition {
+    /// The task as it is now.
+    #[default]
+    Current,
+    /// The one that the run that is repeated ran.
+    Original,
+}
+
+impl AutomationRunSpec {
+    /// `trigger`, resolved.
+    #[must_use]
+    pub fn triggered_by(&self) -> Trigger {
+        if self.rerun_of.is_some() { Trigger::Rerun } else { self.trigger.unwrap_or_default() }
+    }
 }
 
 /// What the operator has seen of a run. Written by the operator only.
@@ -96,7 +146,7 @@ pub struct AutomationRunStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Pending, Running or Finished. A summary for people and selectors.
+    /// Pending, Queued, Running or Finished. A summary for people and selectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// How it ended; unset until it is finished.
@@ -127,6 +177,21 @@ pub struct AutomationRunStatus {
     #[schemars(schema_with = "any_object")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Value>,
+    /// The slot that it is for, also of a rerun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Time>,
+    /// What its containers get as `NIGHTSHIFT_IDEMPOTENCY_KEY`: the same for a slot's run, its attempts and its reruns.
+    #[schemars(length(max = 128))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// The runs that this one repeats, the first one first. The last ten.
+    #[schemars(length(max = 10))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rerun_chain: Vec<String>,
+    /// Name of the `ControllerRevision` that holds the definition that it ran.
+    #[schemars(length(max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// The generation of the task that it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_generation: Option<i64>,
@@ -156,6 +221,8 @@ fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 pub enum Phase {
     /// No attempt has begun to run.
     Pending,
+    /// It waits for another run to end.
+    Queued,
     /// An attempt runs, or waits to be tried again.
     Running,
     /// It is over, and will not change.
@@ -176,6 +243,10 @@ pub enum Outcome {
     TimedOut,
     /// Somebody stopped it, or `Replace` did.
     Cancelled,
+    /// It was not to run: its reason says why.
+    Skipped,
+    /// Nothing could start it in time.
+    Missed,
     /// Nobody can know any more: its Job was gone before its end was seen.
     Unknown,
 }
@@ -186,8 +257,8 @@ impl Outcome {
     pub fn result(self) -> Option<RunResult> {
         match self {
             Outcome::Succeeded | Outcome::NoData => Some(RunResult::Good),
-            Outcome::Failed | Outcome::TimedOut | Outcome::Cancelled => Some(RunResult::Bad),
-            Outcome::Unknown => None,
+            Outcome::Failed | Outcome::TimedOut | Outcome::Cancelled | Outcome::Missed => Some(RunResult::Bad),
+            Outcome::Skipped | Outcome::Unknown => None,
         }
     }
 }

@@ -39,7 +39,7 @@ use super::{
 #[x_kube(
     validation = Rule::new("has(self.image) || (has(self.template) && self.template.spec.containers.exists(c, c.name == 'main' && has(c.image)))").message("image is required, unless template has a container named main with an image").field_path(".image"),
     validation = Rule::new("!has(self.script) || (!has(self.command) && !has(self.args))").message("script cannot stand beside command or args: the script is the command; remove one of them").field_path(".script"),
-    validation = Rule::new("!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !(has(p.required) && p.required))").message("parameters with required: true cannot stand beside a schedule, which has nobody to ask; give them a default").field_path(".parameters"),
+    validation = Rule::new("!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !(has(p.required) && p.required) || has(p.fromSlot))").message("parameters with required: true cannot stand beside a schedule, which has nobody to ask; give them a default or fromSlot").field_path(".parameters"),
     validation = Rule::new("!has(self.env) || !has(self.parameters) || self.env.all(e, self.parameters.all(p, p.name != e.name))").message("env and parameters have an entry of the same name; rename one").field_path(".env"),
     validation = Rule::new("!has(self.secrets) || !has(self.parameters) || self.secrets.all(s, self.parameters.all(p, p.name != s.name))").message("secrets and parameters have an entry of the same name; rename one").field_path(".secrets"),
     validation = Rule::new("!has(self.secrets) || !has(self.env) || self.secrets.all(s, self.env.all(e, e.name != s.name))").message("secrets and env have an entry of the same name; rename one").field_path(".secrets"),
@@ -155,6 +155,19 @@ pub struct AutomationTaskStatus {
     /// When a run last ended well (Succeeded or NoData).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_successful_time: Option<Time>,
+    /// Every slot up to this time has been decided: it was run, or is in `notRun`. Kept where the operator is the clock, and
+    /// while the schedule is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_through: Option<Time>,
+    /// Slots that brought no run, newest last: neighbours that share outcome and reason are told together. The last twenty.
+    #[schemars(length(max = 20))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<NotRun>,
+    /// Name of the `ControllerRevision` that holds the definition as it is now. What a run was started from stays the same,
+    /// whatever becomes of the task: see `status.revision` of the run.
+    #[schemars(length(max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// The CronJobs that keep the schedule, as the operator last wrote them.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -165,12 +178,39 @@ pub struct AutomationTaskStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClockStatus {
-    /// `CronJob` (keeps firing with the operator down) or `None` (on demand only).
+    /// `CronJob` (keeps firing with the operator down), `Operator` (needs it) or `None` (on demand only).
     #[serde(rename = "type")]
     pub kind: ClockKind,
     /// Why this one.
     #[schemars(length(max = 1024))]
     pub reason: String,
+    /// Since when this clock starts the slots: it started none before, and the one before it starts none after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// The first slot that was, or will be, this clock's to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_slot: Option<Time>,
+    /// Hash of what decides when the slots are: an edit of that forgets the slots before it.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<String>,
+}
+
+/// Neighbouring slots that brought no run, for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotRun {
+    /// `Missed`: nothing could start it in time. `Skipped`: it was not to run.
+    pub outcome: Outcome,
+    /// Why, in one word: `OperatorDown`, `Superseded`, `CatchUpLimit`; `Suspended`, `Forbid`, `QueueFull`, `Edited`.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// The first slot.
+    pub first_slot: Time,
+    /// The last slot.
+    pub last_slot: Time,
+    /// How many slots.
+    pub slots: i64,
 }
 
 /// The clocks.
@@ -179,6 +219,8 @@ pub struct ClockStatus {
 pub enum ClockKind {
     /// Kubernetes' CronJob controller.
     CronJob,
+    /// The operator.
+    Operator,
     /// No schedule.
     None,
 }

@@ -3,6 +3,7 @@
 
 mod automation_run;
 mod automation_task;
+mod backfill;
 pub mod condition;
 mod contract;
 pub mod label;
@@ -12,6 +13,7 @@ mod vocabulary;
 
 pub use automation_run::*;
 pub use automation_task::*;
+pub use backfill::*;
 pub use contract::Contract;
 pub use schedule::*;
 pub use template::PodTemplate;
@@ -26,7 +28,7 @@ pub const GROUP: &str = "nightshift.dev";
 /// The definitions of every kind, in the order in which they should be installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd())]
+    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd()), Backfill::crd()]
 }
 
 /// A run that nobody has looked at yet reads as Pending, without a write: the API server fills it in.

@@ -1,20 +1,25 @@
 //! When a task runs by itself, as its spec says it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// When the task runs by itself. Kubernetes' own CronJob controller keeps this schedule, also while the operator is down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+/// When the task runs by itself. What Kubernetes' own CronJob controller can express it keeps, also while the operator is
+/// down; the rest the operator starts itself. `status.clock` says which of the two, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.catchUp) || self.catchUp.policy != 'All' || (has(self.concurrencyPolicy) && self.concurrencyPolicy in ['Allow', 'Queue'])").message("catchUp.policy All needs concurrencyPolicy Queue or Allow: under Forbid and Replace no slot waits for another").field_path(".catchUp"),
+    validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter").message("notAfter must lie after notBefore").field_path(".notAfter")
+)]
 pub struct Schedule {
     /// Cron lines; the task is due when any of them is. Five fields (minute, hour, day of month, month, day of week)
     /// or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. `H` stands for a value that is hashed from the task's
     /// namespace and name: it is always the same for one task and spreads the load of many, as in `H 2 * * *`
     /// (some minute after two), `H/15 * * * *` or `H(0-29) * * * *`. Sunday is 0 or 7. Where clocks are put forward a time
-    /// that they jump over does not happen; where they are put back a time that they repeat happens twice. With more than
-    /// one line, `concurrencyPolicy` Forbid and Replace need runs that end before the next slot of any line: set
-    /// `timeouts.runSeconds`.
+    /// that they jump over does not happen; where they are put back a time that they repeat happens twice, unless
+    /// `daylightSaving` says otherwise. A minute that several lines name is one slot.
     #[schemars(schema_with = "cron_lines")]
     pub cron: Vec<String>,
     /// IANA name of the zone that the cron lines are meant in, for example `Europe/Berlin`. UTC where unset.
@@ -25,15 +30,121 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// What happens when a slot is due while the run of an earlier slot goes on. `Forbid` (where unset) skips the slot,
-    /// `Allow` runs both, `Replace` stops the earlier one. It speaks of scheduled runs only: runs on demand are beside it.
+    /// `Allow` runs both, `Replace` stops the earlier one, `Queue` lets it wait for its turn (20 at most; a slot that finds
+    /// the queue full is skipped). It speaks of scheduled runs only: runs on demand are beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
-    /// How late a slot may start, in seconds; 60 where unset. A slot that could not start in time (the cluster was
-    /// down, or under Forbid the run before it went on) is dropped. Until then it may still start: under Forbid up to
-    /// that long after its time, should the run before it end.
-    #[schemars(range(min = 10, max = 604_800))]
+    /// How late a slot may start, in seconds; where unset 60, or a day with `catchUp` Latest or All. A slot that could not
+    /// start in time (the cluster was down, or under Forbid the run before it went on) is dropped. Until then it may still
+    /// start: under Forbid up to that long after its time, should the run before it end.
+    #[schemars(range(min = 10, max = 31_622_400))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline_seconds: Option<i64>,
+    /// What becomes of slots that passed while nothing could start them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<CatchUp>,
+    /// Days without slots, in the schedule's zone, as `2026-12-25`: holidays, freezes.
+    #[schemars(schema_with = "dates")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// What becomes of slots at the two clock changes of the year. Where unset, what Kubernetes' CronJob controller does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daylight_saving: Option<DaylightSaving>,
+    /// No slot before this time, as `2026-12-01T00:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// No slot after this time, as `2027-01-31T23:59:59Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+}
+
+impl Schedule {
+    /// `catchUp.policy`, resolved.
+    #[must_use]
+    pub fn catch_up_policy(&self) -> CatchUpPolicy {
+        self.catch_up.as_ref().map(|catch_up| catch_up.policy).unwrap_or_default()
+    }
+
+    /// `catchUp.limit`, resolved: how many of the slots that passed are still run.
+    #[must_use]
+    pub fn catch_up_limit(&self) -> usize {
+        let limit = self.catch_up.as_ref().and_then(|catch_up| catch_up.limit).unwrap_or(10);
+        if self.catch_up_policy() == CatchUpPolicy::All { usize::try_from(limit).unwrap_or(1).max(1) } else { 1 }
+    }
+
+    /// `startingDeadlineSeconds`, resolved.
+    #[must_use]
+    pub fn deadline_seconds(&self) -> i64 {
+        let unset = if self.catch_up_policy() == CatchUpPolicy::None { 60 } else { 86_400 };
+        self.starting_deadline_seconds.unwrap_or(unset)
+    }
+}
+
+/// What becomes of slots that passed while nothing could start them: the operator or the cluster was down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.limit) || self.policy == 'All'").message("limit goes with policy All; Latest runs one slot, None runs none").field_path(".limit")
+)]
+pub struct CatchUp {
+    /// `None` runs none that is later than `startingDeadlineSeconds` (60 where unset), `Latest` the newest of them, `All`
+    /// each of them, oldest first. None and Latest keep to Kubernetes' own clock, where nothing else is in the way.
+    pub policy: CatchUpPolicy,
+    /// With `All`: how many at most, the newest; the rest is recorded as missed. 10 where unset.
+    #[schemars(range(min = 1, max = 100))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i32>,
+}
+
+/// Which of the slots that passed are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
+pub enum CatchUpPolicy {
+    /// None.
+    #[default]
+    None,
+    /// The newest.
+    Latest,
+    /// All of them, up to a limit.
+    All,
+}
+
+/// What becomes of slots at clock changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.gap) || has(self.overlap)").message("daylightSaving: set gap, overlap or both; leave it out for what Kubernetes does"))]
+pub struct DaylightSaving {
+    /// A time that the clocks jump over: `Skip` (where unset) has no slot there, `RunAfter` has it at the moment the clocks
+    /// have jumped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<GapPolicy>,
+    /// A time that the clocks show twice: `Both` (where unset) has two slots, `First` and `Last` one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<OverlapPolicy>,
+}
+
+/// What becomes of a time that the clocks jump over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
+pub enum GapPolicy {
+    /// It does not happen.
+    #[default]
+    Skip,
+    /// It happens at the first moment after the jump.
+    RunAfter,
+}
+
+/// What becomes of a time that the clocks show twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
+pub enum OverlapPolicy {
+    /// It happens twice.
+    #[default]
+    Both,
+    /// It happens the first time.
+    First,
+    /// It happens the second time.
+    Last,
 }
 
 /// What happens when a slot is due while the run of an earlier slot goes on.
@@ -47,6 +158,21 @@ pub enum ConcurrencyPolicy {
     Allow,
     /// Stop the earlier run.
     Replace,
+    /// Wait for the earlier run to end.
+    Queue,
+}
+
+fn dates(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array", "maxItems": 366, "x-kubernetes-list-type": "set",
+        "items": {
+            "type": "string", "maxLength": 10,
+            "x-kubernetes-validations": [
+                { "rule": "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}$')", "message": "schedule.exclude: want a day as 2026-12-25" },
+                { "rule": "!self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}$') || timestamp(self + 'T00:00:00Z').getFullYear() > 0", "message": "schedule.exclude: there is no such day" }
+            ]
+        }
+    })
 }
 
 fn time_zone(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -206,11 +206,18 @@ pub struct Parameter {
     #[schemars(length(max = 1024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Value where a run gives none. Scheduled runs always use it.
+    /// Value where a run gives none. Scheduled runs use it where there is no `fromSlot`.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = no_nul())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Value for a run of a slot (scheduled, caught up or backfilled) that gives none: a CEL expression over the slot, for
+    /// example `format(slot, '%Y-%m-%d')` or `format(slot - duration('24h'), '%Y%m%d')`. `slot` is the slot's time and
+    /// `previousSlot` that of the slot before it, both in the schedule's zone; `format` takes strftime's letters. A number
+    /// or truth value becomes text. A rerun keeps the value of the run that it repeats.
+    #[schemars(length(min = 1, max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_slot: Option<String>,
     /// The only values allowed.
     #[schemars(length(min = 1, max = 64), inner(length(max = 256)))]
     #[x_kube(validation = no_nul_in_any())]
@@ -221,7 +228,7 @@ pub struct Parameter {
     #[x_kube(validation = Rule::new("''.matches(self) in [true, false]").message("must be a regular expression (RE2)"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// Whether a run must give a value. Not for tasks with a schedule, which have nobody to ask: give a default there.
+    /// Whether a run must give a value. A task with a schedule has nobody to ask: give a default or `fromSlot` there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
 }

@@ -23,27 +23,22 @@ pub struct CronJobSpec {
 /// tell exit codes apart by themselves.
 #[must_use]
 pub fn cron_job(task: &AutomationTask, index: usize, line: &CronLine, contract: &Contract) -> CronJobSpec {
-    let schedule = task.spec.schedule.clone().unwrap_or(crate::api::Schedule {
-        cron: Vec::new(),
-        time_zone: None,
-        suspend: None,
-        concurrency_policy: None,
-        starting_deadline_seconds: None,
-    });
+    let schedule = task.spec.schedule.clone().unwrap_or_default();
     let task_name = task.metadata.name.as_deref().unwrap_or_default();
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let name = cron_job_name(task_name, index, line.as_str());
     let defaults: Vec<(String, String)> = task.spec.parameters.iter().filter_map(|p| Some((p.name.clone(), p.default.clone()?))).collect();
     let policy = match schedule.concurrency_policy.unwrap_or_default() {
         ConcurrencyPolicy::Allow => "Allow",
-        ConcurrencyPolicy::Forbid => "Forbid",
+        // A schedule with Queue is the operator's to keep: no CronJob is made of it.
+        ConcurrencyPolicy::Forbid | ConcurrencyPolicy::Queue => "Forbid",
         ConcurrencyPolicy::Replace => "Replace",
     };
     let spec = json!({
         "schedule": line.as_str(),
         "timeZone": schedule.time_zone.as_deref().unwrap_or("UTC"),
         // Always set: without it Forbid starts a slot late instead of skipping it.
-        "startingDeadlineSeconds": schedule.starting_deadline_seconds.unwrap_or(60),
+        "startingDeadlineSeconds": schedule.deadline_seconds(),
         "concurrencyPolicy": policy,
         "suspend": schedule.suspend.unwrap_or(false),
         // High, so that what ran during an outage of the operator is still there to be recorded; the operator prunes.

@@ -30,6 +30,8 @@ pub fn adopted_run(task: &AutomationTask, job: &JobSeen, name: String) -> Automa
             parameters: Vec::new(),
             trigger: Some(trigger),
             scheduled_time: job.slot.map(Time),
+            rerun_of: None,
+            definition: None,
             cancel: None,
         },
         status: None,

@@ -58,7 +58,7 @@ impl Schedule {
             .collect::<Result<_, _>>()?;
         let zone_name = schedule.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
         let zone = TimeZone::get(&zone_name).map_err(|_| ScheduleError::TimeZone(zone_name.clone()))?;
-        let starting_deadline_seconds = schedule.starting_deadline_seconds.unwrap_or(60);
+        let starting_deadline_seconds = schedule.deadline_seconds();
         Ok(Self { lines, zone, zone_name, starting_deadline_seconds })
     }
 

@@ -70,7 +70,10 @@ pub(super) fn status(
         Ok(accepted) => {
             let kind = if accepted.schedule.is_some() { ClockKind::CronJob } else { ClockKind::None };
             let shown = schedule.map_or_else(|| "on demand".to_owned(), Schedule::describe);
-            (Some(outcome::cut(&shown, 2048)), Some(ClockStatus { kind, reason: accepted.why.clone() }))
+            (
+                Some(outcome::cut(&shown, 2048)),
+                Some(ClockStatus { kind, reason: accepted.why.clone(), since: None, first_slot: None, slots: None }),
+            )
         }
         Err(_) => (before.schedule.clone(), before.clock.clone()),
     };
@@ -86,6 +89,9 @@ pub(super) fn status(
         active_count: i32::try_from(active.len()).unwrap_or(i32::MAX),
         last_successful_time: last_good.max(before.last_successful_time.clone()),
         last_run,
+        decided_through: before.decided_through.clone(),
+        not_run: before.not_run.clone(),
+        revision: before.revision.clone(),
         cron_jobs: records(seen, before, accepted),
     }
 }
