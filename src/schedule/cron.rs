@@ -11,6 +11,8 @@ use jiff::{
     tz::{AmbiguousOffset, TimeZone},
 };
 
+use super::minutes::Minutes;
+
 #[cfg(test)]
 mod tests;
 
@@ -83,6 +85,7 @@ pub struct CronLine {
     day_of_month: Matches,
     month: Matches,
     day_of_week: Matches,
+    minutes: Minutes,
 }
 
 impl CronLine {
@@ -111,14 +114,18 @@ impl CronLine {
             resolved.push(text);
             matches.push(matched);
         }
-        let line = Self {
+        let mut line = Self {
             text: resolved.join(" "),
             minute: matches[0],
             hour: matches[1],
             day_of_month: matches[2],
             month: matches[3],
             day_of_week: matches[4],
+            minutes: Minutes::default(),
         };
+        for minute in line.minutes_of_day().collect::<Vec<_>>() {
+            line.minutes.insert(minute);
+        }
         // 2000 to 2027 holds each combination of date and weekday that the calendar has.
         let exists = (0..28 * 366).any(|n| line.on(date(2000, 1, 1) + n.days()));
         if exists { Ok(line) } else { Err(CronError::Never) }
@@ -130,7 +137,8 @@ impl CronLine {
         &self.text
     }
 
-    fn on(&self, day: Date) -> bool {
+    /// Whether the line runs on a day.
+    pub(super) fn on(&self, day: Date) -> bool {
         let by_month_day = self.day_of_month.has(day.day());
         let by_weekday = self.day_of_week.has(day.weekday().to_sunday_zero_offset());
         let both_restricted = !self.day_of_month.star && !self.day_of_week.star;
@@ -177,9 +185,13 @@ impl CronLine {
         self.times().flat_map(move |(hour, minute)| instants(day.at(hour, minute, 0, 0), zone)).flatten()
     }
 
-    /// The minutes of a day that the line names, days apart.
-    pub(super) fn minutes_of_day(&self) -> impl Iterator<Item = i64> {
-        self.times().map(|(hour, minute)| i64::from(hour) * 60 + i64::from(minute))
+    /// The minutes that the line names on each day that it runs on.
+    pub(super) fn minutes(&self) -> &Minutes {
+        &self.minutes
+    }
+
+    fn minutes_of_day(&self) -> impl Iterator<Item = u32> {
+        self.times().map(|(hour, minute)| u32::try_from(i32::from(hour) * 60 + i32::from(minute)).unwrap_or(0))
     }
 
     /// The same times on every day.
@@ -302,7 +314,7 @@ impl Field {
 
 /// FNV-1a with a final mix, so that names which differ in the last letter only are spread as well. Part of the API: a
 /// change here would move every `H` of every user.
-fn hash(text: &str) -> u64 {
+pub(super) fn hash(text: &str) -> u64 {
     let folded = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (folded ^ (folded >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
