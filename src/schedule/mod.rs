@@ -7,7 +7,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use clock_choice::{NeedsOperatorClock, native};
+pub use clock_choice::{ClockChoice, NeedsOperatorClock, choose, native};
 pub use cron::{CronError, CronLine};
 
 use std::collections::BTreeSet;
