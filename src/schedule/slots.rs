@@ -12,6 +12,9 @@ use super::{
 };
 use crate::api::{GapPolicy, OverlapPolicy};
 
+#[cfg(test)]
+mod tests;
+
 const DAY_SECONDS: i64 = 86_400;
 
 /// A day on which no line runs for so many days in a row is followed by no other: the rarest, 29 February, comes back

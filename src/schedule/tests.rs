@@ -25,6 +25,56 @@ fn the_first_wrong_line_or_zone_is_told_with_its_place() {
 }
 
 #[test]
+fn an_excluded_day_that_does_not_exist_is_told_with_its_place() {
+    for day in ["2026-02-30", "2026-1-01", "20260101", "2026-01-01T00:00", "+02026-01-01", "", "2026-01-0x"] {
+        let written = serde_json::from_value(serde_json::json!({ "cron": ["@daily"], "exclude": ["2026-12-25", day] })).unwrap();
+        let told = Schedule::parse(&written, "ns", "task").unwrap_err().to_string();
+        assert_eq!(told, format!("schedule.exclude[1] {day:?}: want a day that exists, as 2026-12-25"));
+    }
+}
+
+#[test]
+fn the_hash_of_the_slots_is_stable_for_ever_and_names_what_decides_them() {
+    let hash = |written: serde_json::Value| {
+        Schedule::parse(&serde_json::from_value(written).unwrap(), "etl", "nightly-import").unwrap().slots_hash()
+    };
+    let full = serde_json::json!({
+        "cron": ["H 2 * * *", "@hourly"], "timeZone": "Europe/Berlin", "exclude": ["2026-12-25", "2026-01-01"],
+        "notBefore": "2026-01-01T00:00:00Z", "notAfter": "2027-01-01T00:00:00Z", "daylightSaving": { "gap": "RunAfter", "overlap": "First" },
+    });
+    // Stored on every task: a change here would make each schedule look edited when the operator is updated.
+    assert_eq!(hash(serde_json::json!({ "cron": ["0 0 * * *"] })), "dde88386e4a41705");
+    assert_eq!(hash(serde_json::json!({ "cron": ["30 2 * * 1-5"], "timeZone": "America/New_York" })), "96dcac089faf1197");
+    assert_eq!(hash(full.clone()), "e3821a3b63bd6169");
+    let daily = hash(serde_json::json!({ "cron": ["0 0 * * *"] }));
+    for same in [
+        serde_json::json!({ "cron": ["@daily"], "timeZone": "UTC", "daylightSaving": { "gap": "Skip" } }),
+        serde_json::json!({ "cron": ["0 0 * * *", "@daily"], "suspend": true, "concurrencyPolicy": "Queue", "startingDeadlineSeconds": 9000, "catchUp": { "policy": "All" } }),
+    ] {
+        assert_eq!(hash(same.clone()), daily, "{same}");
+    }
+    let mut seen: std::collections::BTreeSet<String> = [daily, hash(full.clone())].into();
+    for (field, value) in [
+        ("cron", serde_json::json!(["H 2 * * *"])),
+        ("timeZone", serde_json::json!("Europe/Paris")),
+        ("exclude", serde_json::json!(["2026-12-25"])),
+        ("notBefore", serde_json::json!("2026-01-01T00:00:01Z")),
+        ("notBefore", serde_json::Value::Null),
+        ("notAfter", serde_json::json!("2026-01-01T00:00:00Z")),
+        ("notAfter", serde_json::Value::Null),
+        ("daylightSaving", serde_json::json!({ "gap": "RunAfter", "overlap": "Last" })),
+        ("daylightSaving", serde_json::json!({ "overlap": "First" })),
+    ] {
+        let mut other = full.clone();
+        other[field] = value.clone();
+        assert!(seen.insert(hash(other)), "{field} {value} changes nothing");
+    }
+    let mut ordered = full.clone();
+    (ordered["cron"], ordered["exclude"]) = (serde_json::json!(["@hourly", "H 2 * * *"]), serde_json::json!(["2026-01-01", "2026-12-25"]));
+    assert_eq!(hash(ordered), hash(full), "the order in which things are written decides nothing");
+}
+
+#[test]
 fn a_task_is_due_when_any_line_is() {
     let schedule = schedule(&["0 6 * * *", "30 22 * * *"], Some("Europe/Berlin"));
     let first = schedule.next(at("2026-01-10T06:00:00Z")).unwrap();
