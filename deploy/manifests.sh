@@ -21,14 +21,14 @@ header() {
   cat <<END
 # Nightshift without Helm: kinds, roles and the operator, in the namespace $NAMESPACE.
 #
-#   1. Set the image of the Deployment, at the end of this file, to one that your nodes can pull.
+#   1. Set the image of the Deployment, further down, to one that your nodes can pull.
 #   2. kubectl apply --server-side -f $(basename "$OUT")
 #   3. kubectl -n $NAMESPACE rollout status deployment/nightshift
 #
 # --server-side, because client-side apply would copy each kind into an annotation of limited size.
 # An upgrade is the same again. To remove the operator and keep all tasks, runs and schedules:
-#   kubectl -n $NAMESPACE delete deployment,service,serviceaccount -l app.kubernetes.io/name=nightshift
-#   kubectl delete clusterrole,clusterrolebinding -l app.kubernetes.io/name=nightshift
+#   kubectl -n $NAMESPACE delete deployment,service,serviceaccount,role,rolebinding -l app.kubernetes.io/name=nightshift
+#   kubectl delete clusterrole,clusterrolebinding,validatingadmissionpolicybinding,validatingadmissionpolicy -l app.kubernetes.io/name=nightshift
 # Never "kubectl delete -f" of this file: it deletes the kinds, and with them every task and run.
 #
 # Generated from charts/nightshift by deploy/manifests.sh. Do not edit.

@@ -12,17 +12,21 @@
 //! - [`retry`]: whether a failed attempt is tried again, and when.
 //! - [`ledger`]: what is kept of the runs that are over.
 //! - [`build`]: run and task to CronJob, Job and pod.
+//! - [`admission`]: which runs must end before one may start.
 //! - [`plan`]: what was seen and the time, to changes, status, notices and the next wake.
 //!
 //! Effects:
+//! - [`leader`]: which of several processes writes, and the gate that keeps the others from it.
 //! - [`observe`]: watches and look-ups, to what a planner sees.
 //! - [`controller`]: reconcile = observe, plan, apply, report.
 //! - [`probe`], [`metrics`], [`telemetry`], [`clock`]: what the process shows of itself, and the time.
 
+pub mod admission;
 pub mod api;
 pub mod build;
 pub mod clock;
 pub mod controller;
+pub mod leader;
 pub mod ledger;
 pub mod metrics;
 pub mod observe;

@@ -1,6 +1,6 @@
 //! The operator's own counters.
 
-use prometheus::{IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 /// Counters, labelled by kind and never by object.
 #[derive(Clone)]
@@ -9,6 +9,7 @@ pub struct Metrics {
     reconciles: IntCounterVec,
     errors: IntCounterVec,
     writes: IntCounterVec,
+    leader: IntGauge,
 }
 
 impl Metrics {
@@ -27,10 +28,12 @@ impl Metrics {
                 &["kind", "step"],
             )?,
             writes: counter("nightshift_api_writes_total", "Writes sent to the API server, by verb and resource.", &["verb", "resource"])?,
+            leader: IntGauge::new("nightshift_leader", "1 where this process is the one that writes, 0 where it stands by.")?,
         };
         for one in [&metrics.reconciles, &metrics.errors, &metrics.writes] {
             metrics.registry.register(Box::new(one.clone()))?;
         }
+        metrics.registry.register(Box::new(metrics.leader.clone()))?;
         Ok(metrics)
     }
 
@@ -47,6 +50,11 @@ impl Metrics {
     /// Counts a write.
     pub fn wrote(&self, verb: &str, resource: &str) {
         self.writes.with_label_values(&[verb, resource]).inc();
+    }
+
+    /// Tells whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 
     /// All metrics in Prometheus' text format.

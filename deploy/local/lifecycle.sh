@@ -47,7 +47,7 @@ operator_is() { # what the operator is started from and with
 operator_is_gone() {
   local left
   in_system wait pods -l "$OURS" --for=delete --timeout=60s
-  left=$(in_system get deployments,services,serviceaccounts,pods,clusterroles,clusterrolebindings -l "$OURS" -o name)
+  left=$(in_system get deployments,services,serviceaccounts,pods,roles,rolebindings,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings -l "$OURS" -o name)
   expect "what is left of the operator" "" "$left"
 }
 

@@ -30,7 +30,7 @@ install_or_explain() {
   if [ "$status" != 0 ]; then
     kubectl -n "$NAMESPACE" get pods -o wide || true
     kubectl -n "$NAMESPACE" get events --sort-by=.lastTimestamp | tail -n 10 || true
-    kubectl -n "$NAMESPACE" logs deployment/nightshift --tail=15 || true
+    kubectl -n "$NAMESPACE" logs -l app.kubernetes.io/name=nightshift --prefix --tail=15 || true
   fi
   return "$status"
 }

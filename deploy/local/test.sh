@@ -29,8 +29,8 @@ explain() {
   say ""
   say "==== events, the last 40"
   kubectl get events -A --sort-by=.lastTimestamp --request-timeout=10s 2>&1 | tail -n 40 || true
-  say "==== the operator's log, the last 100 lines"
-  kubectl -n nightshift-system logs deployment/nightshift --tail=100 --request-timeout=10s 2>&1 || true
+  say "==== the operators' logs, the last 100 lines of each"
+  kubectl -n nightshift-system logs -l app.kubernetes.io/name=nightshift --prefix --tail=100 --request-timeout=10s 2>&1 || true
 }
 
 number=0

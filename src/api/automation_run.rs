@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     ParameterValue,
-    vocabulary::{matching, unwrapped},
+    vocabulary::{any_object, matching, unwrapped},
 };
 
 /// One execution of a task. Creating one is "run now"; deleting one that goes on ends it.
@@ -38,7 +38,7 @@ use super::{
     selectable = ".status.result",
     validation = Rule::new("self.metadata.name.size() <= 55").message("metadata.name must be at most 55 characters, so that the names of its Jobs fit"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be lower case letters, digits and '-', without dots"),
-    validation = Rule::new("!has(self.spec.rerunOf) || self.spec.rerunOf != self.metadata.name").message("spec.rerunOf: a run cannot repeat itself; name another run")
+    validation = Rule::new("!has(self.spec.rerunOf) || self.spec.rerunOf != self.metadata.name").message("rerunOf: a run cannot repeat itself; name another run").field_path(".spec.rerunOf")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -49,9 +49,9 @@ use super::{
     validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("cancel cannot be taken back; create another AutomationRun"),
     validation = Rule::new("has(self.rerunOf) == has(oldSelf.rerunOf) && (!has(self.rerunOf) || self.rerunOf == oldSelf.rerunOf)").message("rerunOf of a run cannot change; create another AutomationRun"),
     validation = Rule::new("has(self.definition) == has(oldSelf.definition) && (!has(self.definition) || self.definition == oldSelf.definition)").message("definition of a run cannot change; create another AutomationRun"),
-    validation = Rule::new("has(self.scheduledTime) == (has(self.trigger) && self.trigger in ['Schedule', 'CatchUp', 'Backfill'])").message("scheduledTime goes with the triggers Schedule, CatchUp and Backfill, which the operator sets; leave both out to run now").field_path(".scheduledTime"),
+    validation = Rule::new("has(self.scheduledTime) == (has(self.trigger) && self.trigger in ['Schedule', 'CatchUp', 'Backfill'])").message("scheduledTime goes with the triggers Schedule, CatchUp and Backfill, which the operator sets; leave both out to run now. A rerun takes the slot of the run in rerunOf").field_path(".scheduledTime"),
     validation = Rule::new("has(self.rerunOf) ? (!has(self.trigger) || self.trigger == 'Rerun') : (!has(self.trigger) || self.trigger != 'Rerun')").message("rerunOf and trigger Rerun go together; name the run to repeat in rerunOf and leave trigger out").field_path(".rerunOf"),
-    validation = Rule::new("!has(self.definition) || has(self.rerunOf)").message("definition says which definition a rerun takes; it needs rerunOf").field_path(".definition")
+    validation = Rule::new("!has(self.definition) || has(self.rerunOf)").message("definition says which definition a rerun takes; name the run to repeat in rerunOf, or leave definition out").field_path(".definition")
 )]
 #[schemars(transform = unwrapped)]
 pub struct AutomationRunSpec {
@@ -188,6 +188,10 @@ pub struct AutomationRunStatus {
     #[schemars(length(max = 10))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rerun_chain: Vec<String>,
+    /// Values that a rerun took for the task's parameters: its own, and those of the run that it repeats.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterValue>,
     /// Name of the `ControllerRevision` that holds the definition that it ran.
     #[schemars(length(max = 63))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,10 +213,6 @@ pub struct AutomationRunStatus {
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-}
-
-fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// Where a run stands.

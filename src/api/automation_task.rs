@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EnvVar, ExitCodes, History, Outcome, Owner, Parameter, PodTemplate, Resources, Retry, Schedule, Script, SecretInjection, Timeouts,
-    vocabulary::{matching, no_nul_in_any, object_name, unwrapped},
+    vocabulary::{any_object, matching, no_nul_in_any, object_name, unwrapped},
 };
 
 /// One automation: who owns it, what runs, when, and within which limits.
@@ -190,10 +190,11 @@ pub struct ClockStatus {
     /// The first slot that was, or will be, this clock's to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_slot: Option<Time>,
-    /// Hash of what decides when the slots are: an edit of that forgets the slots before it.
-    #[schemars(length(max = 16))]
+    /// Where the operator is the clock: what decides when the slots are, as it was last taken up. An edit of that runs no
+    /// slot that lies before it.
+    #[schemars(schema_with = "any_object")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slots: Option<String>,
+    pub schedule: Option<Schedule>,
 }
 
 /// Neighbouring slots that brought no run, for the same reason.

@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, ParameterValue, TaskRef, vocabulary::unwrapped};
+use super::{
+    Outcome, ParameterValue, Schedule, TaskRef,
+    vocabulary::{any_object, unwrapped},
+};
 
 /// Runs a task for slots that lie in the past: those of a range, or those listed.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -126,7 +129,7 @@ pub struct BackfillStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// DryRun, Pending, Running, Paused or Finished.
+    /// `DryRun`, `Pending`, `Running`, `Paused` or `Finished`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<BackfillPhase>,
     /// Succeeded, Failed or Cancelled; unset until it is finished.
@@ -174,6 +177,10 @@ pub struct BackfillStatus {
     #[schemars(length(max = 63))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// The schedule whose slots it runs, as it was when the backfill began.
+    #[schemars(schema_with = "any_object")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// When its first run was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,

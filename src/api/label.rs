@@ -29,10 +29,13 @@ pub const STARTED: &str = "nightshift.dev/started";
 pub const ADOPTED_JOB: &str = "nightshift.dev/adopted-job";
 /// Annotation on an adopted run: that Job's UID.
 pub const ADOPTED_UID: &str = "nightshift.dev/adopted-uid";
-/// Annotation on a run that the operator created: name of the `ControllerRevision` that holds the definition it is to run.
+/// Annotation on a Job, and on a run that the operator created: name of the `ControllerRevision` that holds the definition
+/// that it runs.
 pub const REVISION: &str = "nightshift.dev/revision";
 /// Annotation on a run that a later slot stops, under Replace: that slot. Written in the patch that cancels the run.
 pub const REPLACED_BY: &str = "nightshift.dev/replaced-by";
+/// Annotation on a run whose idempotency key is not made from its own name.
+pub const IDEMPOTENCY_KEY: &str = "nightshift.dev/idempotency-key";
 /// Label on a run: the `Backfill` that created it.
 pub const BACKFILL: &str = "nightshift.dev/backfill";
 /// Annotation on a Job, for people who look at it: `owner.contact`.

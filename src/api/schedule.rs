@@ -59,6 +59,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// What decides when the slots are, and nothing else.
+    #[must_use]
+    pub fn slots_only(&self) -> Self {
+        Self { suspend: None, concurrency_policy: None, starting_deadline_seconds: None, catch_up: None, ..self.clone() }
+    }
+
     /// `catchUp.policy`, resolved.
     #[must_use]
     pub fn catch_up_policy(&self) -> CatchUpPolicy {
@@ -169,7 +175,7 @@ fn dates(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             "type": "string", "maxLength": 10,
             "x-kubernetes-validations": [
                 { "rule": "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}$')", "message": "schedule.exclude: want a day as 2026-12-25" },
-                { "rule": "!self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}$') || timestamp(self + 'T00:00:00Z').getFullYear() > 0", "message": "schedule.exclude: there is no such day" }
+                { "rule": "!self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}$') || timestamp(self + 'T00:00:00Z').getFullYear() > 0", "message": "schedule.exclude: there is no such day; correct it or take it out" }
             ]
         }
     })

@@ -28,6 +28,11 @@ pub(super) fn qualified_keys() -> Rule {
         .message("keys must be letters, digits, '-', '_' and '.', with or without a domain before them, such as app or example.com/app")
 }
 
+/// An object whose fields are not checked.
+pub(super) fn any_object(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
 fn variable_name() -> Rule {
     matching("^[A-Za-z_][A-Za-z0-9_]*$", "must be letters, digits and '_', not starting with a digit: it becomes an environment variable")
 }
@@ -216,6 +221,7 @@ pub struct Parameter {
     /// `previousSlot` that of the slot before it, both in the schedule's zone; `format` takes strftime's letters. A number
     /// or truth value becomes text. A rerun keeps the value of the run that it repeats.
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = no_nul())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_slot: Option<String>,
     /// The only values allowed.

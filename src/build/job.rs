@@ -7,6 +7,7 @@ use super::{
     pod::{Identity, pod_template},
 };
 use crate::api::{AutomationRun, AutomationTask, Contract, ExitCodes, Otherwise, label};
+use jiff::Timestamp;
 
 /// The spec of a Job. Indexed with one completion, because only such a Job tells its pods how many failures came before.
 pub(super) fn job_spec(task: &AutomationTask, parameters: &[(String, String)], identity: Identity<'_>, contract: &Contract) -> Value {
@@ -47,9 +48,20 @@ fn failure_rules(codes: &ExitCodes) -> Vec<Value> {
     rules
 }
 
+/// What a run's containers are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Values for the parameters, complete.
+    pub parameters: Vec<(String, String)>,
+    /// The idempotency key.
+    pub key: String,
+    /// The slot that it is for.
+    pub slot: Option<Timestamp>,
+}
+
 /// The Job of the first attempt of a run that the operator starts.
 #[must_use]
-pub fn first_job(task: &AutomationTask, run: &AutomationRun, parameters: &[(String, String)]) -> Value {
+pub fn first_job(task: &AutomationTask, run: &AutomationRun, told: &Told) -> Value {
     let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
     let run_name = run.metadata.name.as_deref().unwrap_or_default();
     let namespace = run.metadata.namespace.as_deref().unwrap_or_default();
@@ -67,7 +79,7 @@ pub fn first_job(task: &AutomationTask, run: &AutomationRun, parameters: &[(Stri
             "annotations": job_annotations(task, &contract),
             "ownerReferences": [owned_by_run(run, true)],
         },
-        "spec": job_spec(task, parameters, Identity::Run { namespace, run: run_name, retry }, &contract),
+        "spec": job_spec(task, &told.parameters, Identity::Run { key: &told.key, run: run_name, slot: told.slot, retry }, &contract),
     })
 }
 
@@ -97,7 +109,9 @@ pub fn next_job(first: &Value, run: &AutomationRun, attempt: u32, seconds_left: 
     let task = job_labels.get(label::TASK)?.as_str()?.to_owned();
     // The container of an adopted run knows it by its first Job's name; so must those that come after.
     let known_as = run.metadata.annotations.as_ref().and_then(|a| a.get(label::ADOPTED_JOB)).map_or(run_name, String::as_str);
-    let identity = Identity::Run { namespace, run: known_as, retry: Some(attempt - 1) }.env(&task);
+    let mut identity = Identity::Run { key: "", run: known_as, slot: None, retry: Some(attempt - 1) }.env(&task);
+    // The key is the first Job's, as it stands there.
+    identity.retain(|variable| variable["name"] != "NIGHTSHIFT_IDEMPOTENCY_KEY");
     for list in ["/template/spec/containers", "/template/spec/initContainers"] {
         for container in spec.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {

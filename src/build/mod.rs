@@ -7,22 +7,24 @@ mod cron_job;
 mod job;
 mod name;
 mod pod;
+mod revision;
 mod run;
 #[cfg(test)]
 mod tests;
 
 pub use cron_job::{CronJobSpec, cron_job};
-pub use job::{first_job, next_job};
-pub use name::{cron_job_name, job_name, manual_run_name};
+pub use job::{Told, first_job, next_job};
+pub use name::{backfill_run_name, cron_job_name, idempotency_key, job_name, manual_run_name, slot_run_name};
 pub use pod::check_template;
-pub use run::adopted_run;
+pub use revision::{frozen_task, revision, revision_name};
+pub use run::{SlotRun, adopted_run, backfill_run, scheduled_run};
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
-use crate::api::{AutomationRun, AutomationTask, label};
+use crate::api::{AutomationRun, AutomationTask, Backfill, label};
 
 /// Labels of everything that belongs to the task. Never copied from the task's own, which tools use to mark what they manage.
 fn labels(task: &AutomationTask) -> BTreeMap<String, String> {
@@ -40,6 +42,12 @@ fn labels(task: &AutomationTask) -> BTreeMap<String, String> {
 #[must_use]
 pub fn owned_by_task(task: &AutomationTask) -> OwnerReference {
     owner::<AutomationTask>("AutomationTask", &task.metadata, true)
+}
+
+/// The backfill as controlling owner.
+#[must_use]
+pub fn owned_by_backfill(backfill: &Backfill) -> OwnerReference {
+    owner::<Backfill>("Backfill", &backfill.metadata, true)
 }
 
 /// The run as owner. It controls the Jobs that the operator makes for it; a Job made by a CronJob has its controller already.
@@ -64,7 +72,10 @@ where
 
 /// Annotations for people who look at a Job, and the terms that it runs under.
 fn job_annotations(task: &AutomationTask, contract: &crate::api::Contract) -> Value {
-    let mut annotations = json!({ label::CONTRACT: serde_json::to_string(contract).unwrap_or_default() });
+    let mut annotations = json!({
+        label::CONTRACT: serde_json::to_string(contract).unwrap_or_default(),
+        label::REVISION: revision_name(task),
+    });
     let owner = &task.spec.owner;
     let told = [(label::CONTACT, &owner.contact), (label::ON_CALL, &owner.on_call), (label::RUNBOOK, &owner.runbook)];
     for (key, value) in told {

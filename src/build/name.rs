@@ -1,5 +1,7 @@
 //! Names of what we create. A name is a lock: made from what it is for, so that creating it twice is refused.
 
+use jiff::Timestamp;
+
 /// Longest name of a run.
 const RUN: usize = 55;
 
@@ -23,6 +25,29 @@ pub fn manual_run_name(job: &str, uid: &str) -> String {
     let room = RUN - 1 - tail.len();
     let head: String = job.chars().take(room).collect();
     format!("{}-{tail}", head.trim_end_matches('-'))
+}
+
+/// The run of a slot of the task's schedule, `index` and `line` of which name the slot: what its Job would be called if a
+/// CronJob had started it. Under either clock it is the lock for the slot.
+#[must_use]
+pub fn slot_run_name(task: &str, index: usize, line: &str, slot: Timestamp) -> String {
+    format!("{}-{}", cron_job_name(task, index, line), minutes(slot))
+}
+
+/// The run that a backfill makes for a slot. Not a name that a slot's own run could have.
+#[must_use]
+pub fn backfill_run_name(backfill: &str, slot: Timestamp) -> String {
+    format!("{backfill}-bf-{}", minutes(slot))
+}
+
+/// What a slot's run, its attempts and its reruns have in common: the name of the slot's own run, in its namespace.
+#[must_use]
+pub fn idempotency_key(namespace: &str, run: &str) -> String {
+    format!("{namespace}/{run}")
+}
+
+fn minutes(slot: Timestamp) -> i64 {
+    slot.as_second().div_euclid(60)
 }
 
 /// FNV-1a.

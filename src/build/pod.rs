@@ -1,6 +1,7 @@
 //! The pod of an attempt: the task's template with the short fields merged in, what Nightshift gives to each container,
 //! and defaults that Pod Security `restricted` accepts. What the template says wins over defaults.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::labels;
@@ -20,10 +21,12 @@ pub(super) enum Identity<'a> {
     },
     /// In a Job that the operator makes.
     Run {
-        /// Namespace, for the idempotency key.
-        namespace: &'a str,
+        /// The idempotency key.
+        key: &'a str,
         /// The run's name.
         run: &'a str,
+        /// The slot that it is for.
+        slot: Option<Timestamp>,
         /// Retries before this attempt, where the operator makes the attempts; the Job controller counts otherwise.
         retry: Option<u32>,
     },
@@ -34,17 +37,20 @@ impl Identity<'_> {
     pub(super) fn env(&self, task: &str) -> Vec<Value> {
         let field = |name: &str, path: String| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
         let counted = field("NIGHTSHIFT_RETRY", format!("metadata.annotations['{}']", label::FAILURE_COUNT));
-        let (run, retry, namespace) = match self {
-            Identity::FromJob { namespace } => {
-                (field("NIGHTSHIFT_RUN", format!("metadata.labels['{}']", label::JOB_NAME)), counted, namespace)
+        let value = |name: &str, value: &str| json!({ "name": name, "value": value });
+        match self {
+            Identity::FromJob { namespace } => vec![
+                value("NIGHTSHIFT_TASK", task),
+                field("NIGHTSHIFT_RUN", format!("metadata.labels['{}']", label::JOB_NAME)),
+                counted,
+                value("NIGHTSHIFT_IDEMPOTENCY_KEY", &format!("{namespace}/$(NIGHTSHIFT_RUN)")),
+            ],
+            Identity::Run { key, run, slot, retry } => {
+                let retry = retry.map_or(counted, |n| value("NIGHTSHIFT_RETRY", &n.to_string()));
+                let known = [value("NIGHTSHIFT_TASK", task), value("NIGHTSHIFT_RUN", run), retry, value("NIGHTSHIFT_IDEMPOTENCY_KEY", key)];
+                known.into_iter().chain(slot.map(|slot| value("NIGHTSHIFT_SCHEDULED_TIME", &slot.to_string()))).collect()
             }
-            Identity::Run { namespace, run, retry } => {
-                let retry = retry.map_or(counted, |n| json!({ "name": "NIGHTSHIFT_RETRY", "value": n.to_string() }));
-                (json!({ "name": "NIGHTSHIFT_RUN", "value": run }), retry, namespace)
-            }
-        };
-        let key = format!("{namespace}/$(NIGHTSHIFT_RUN)");
-        vec![json!({ "name": "NIGHTSHIFT_TASK", "value": task }), run, retry, json!({ "name": "NIGHTSHIFT_IDEMPOTENCY_KEY", "value": key })]
+        }
     }
 }
 

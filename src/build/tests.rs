@@ -25,6 +25,10 @@ fn task(name: &str, spec: Value) -> AutomationTask {
     .unwrap()
 }
 
+fn told(parameters: &[(String, String)]) -> Told {
+    Told { parameters: parameters.to_vec(), key: "etl/import-now".to_owned(), slot: None }
+}
+
 fn run(name: &str) -> AutomationRun {
     serde_json::from_value(json!({
         "apiVersion": "nightshift.dev/v1alpha1",
@@ -42,7 +46,7 @@ fn cron_job_of(task: &AutomationTask) -> Value {
 }
 
 fn job_of(spec: Value) -> Value {
-    first_job(&task("import", spec), &run("import-now"), &[])
+    first_job(&task("import", spec), &run("import-now"), &told(&[]))
 }
 
 fn pod_of(spec: Value) -> Value {
@@ -80,7 +84,7 @@ fn a_minimal_task_renders_to_this_cron_job() {
 #[test]
 fn a_run_of_a_rich_task_renders_to_this_job() {
     let values = [("DAY".to_owned(), "2026-11-24".to_owned()), ("NOTE".to_owned(), "costs $5 $(HOME)".to_owned())];
-    assert_json_snapshot!("rich_job", first_job(&task("import", rich()), &run("import-now"), &values));
+    assert_json_snapshot!("rich_job", first_job(&task("import", rich()), &run("import-now"), &told(&values)));
 }
 
 #[test]
@@ -118,8 +122,11 @@ fn a_template_with_a_sidecar_csi_and_vault_keeps_all_that_it_says() {
 fn nothing_that_tools_marked_the_task_with_is_copied() {
     let marked = task("import", rich());
     let adopted = JobSeen::read(&k8s_openapi::api::batch::v1::Job::default(), &[] as &[std::sync::Arc<k8s_openapi::api::core::v1::Pod>]);
-    let rendered =
-        [cron_job_of(&marked), first_job(&marked, &run("import-now"), &[]), json!(adopted_run(&marked, &adopted, "import-1".to_owned()))];
+    let rendered = [
+        cron_job_of(&marked),
+        first_job(&marked, &run("import-now"), &told(&[])),
+        json!(adopted_run(&marked, &adopted, "import-1".to_owned())),
+    ];
     for object in rendered {
         let text = object.to_string();
         assert!(text.contains("nightshift.dev/task") && !text.contains("argocd") && !text.contains("last-applied"), "{text}");
@@ -205,7 +212,7 @@ proptest! {
         let spec = json!({
             "image": "i", "script": { "source": source }, "env": [{ "name": "REGION", "value": "eu" }], "parameters": [{ "name": "DAY" }],
         });
-        let job = first_job(&task("import", spec), &run("import-now"), &[("DAY".to_owned(), value.clone())]);
+        let job = first_job(&task("import", spec), &run("import-now"), &told(&[("DAY".to_owned(), value.clone())]));
         let (command, env) = arrives(&job["spec"]["template"]["spec"]);
         prop_assert_eq!(command, ["sh", "-c", &source]);
         prop_assert_eq!(&env["DAY"], &value);

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
     batch::v1::{CronJob, Job},
     core::v1::Pod,
 };
@@ -36,12 +38,23 @@ const WRITE_SECONDS: u64 = 10;
 pub(super) struct Applied {
     /// CronJobs as they stand after our writes.
     pub(super) cron_jobs: Vec<CronJobSeen>,
+    /// Runs that were made, or were there.
+    pub(super) runs_made: Vec<String>,
+    /// Revisions that were made, or were there.
+    pub(super) revisions_made: Vec<String>,
     /// What was refused.
     pub(super) refusals: Vec<Refusal>,
     /// What the writes left, for the caches to catch up with.
     pub(super) wrote: Vec<Wrote>,
     /// What was to follow must not: the run that was planned is gone, or its Job was not made.
     ended: bool,
+}
+
+impl Applied {
+    /// Whether there is more to plan from than there was before.
+    pub(super) fn answers(&self) -> bool {
+        !(self.refusals.is_empty() && self.cron_jobs.is_empty() && self.runs_made.is_empty() && self.revisions_made.is_empty())
+    }
 }
 
 /// Awaits a write for as long as one may take.
@@ -85,6 +98,15 @@ fn refused(error: &kube::Error) -> Option<String> {
     }
 }
 
+/// What cancels a run: in one patch with the slot that replaces it, so no crash can separate the act from its reason.
+fn cancel(uid: &str, replaced_by: Option<Timestamp>) -> Value {
+    let mut patch = json!({ "metadata": { "uid": uid }, "spec": { "cancel": true } });
+    if let Some(slot) = replaced_by {
+        patch["metadata"]["annotations"] = json!({ label::REPLACED_BY: slot.to_string() });
+    }
+    patch
+}
+
 fn owned_by<K: ResourceExt>(object: &K, uid: &str) -> bool {
     object.owner_references().iter().any(|owner| owner.uid == uid)
 }
@@ -106,7 +128,7 @@ impl Writer<'_> {
         name: &str,
         write: impl Future<Output = kube::Result<T>>,
     ) -> Result<kube::Result<T>, Error> {
-        self.context.metrics.wrote(verb, kind);
+        self.context.writes(verb, kind)?;
         tracing::debug!(namespace = self.namespace, verb, kind, name, "write");
         in_time(&format!("{verb} {kind} {name}"), write).await
     }
@@ -149,6 +171,14 @@ impl Writer<'_> {
             Change::DeleteJob { name, uid } => self.delete::<Job>(name, uid).await,
             Change::DeleteRun { name, uid } => self.delete::<AutomationRun>(name, uid).await,
             Change::CreateRun(run) => self.create_run(run, applied).await,
+            Change::CancelRun { name, uid, replaced_by } => {
+                let patch = cancel(uid, *replaced_by);
+                let left = self.patch::<AutomationRun>(name, &Patch::Merge(&patch)).await?;
+                applied.wrote.extend(left.and_then(|left| Wrote::of(Kind::Run, &left)));
+                Ok(())
+            }
+            Change::CreateRevision { name, object } => self.create_revision(name, object, applied).await,
+            Change::DeleteRevision { name, uid } => self.delete::<ControllerRevision>(name, uid).await,
             Change::OwnRun { name, uid, resource_version, owners, started } => {
                 let mut patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
                 if *started {
@@ -244,17 +274,31 @@ impl Writer<'_> {
         match self.send("create", "automationruns", &name, runs.create(run)).await? {
             Ok(created) => {
                 applied.wrote.extend(Wrote::of(Kind::Run, &created));
+                applied.runs_made.push(name);
                 Ok(())
             }
             Err(error) if status_code(&error) == 409 => {
                 let there = self.api::<AutomationRun>().get(&name).await.map_err(Self::error(what))?;
-                if there.annotations().get(label::ADOPTED_UID) != run.annotations().get(label::ADOPTED_UID) {
+                if observe::automation_run::is_same(&there, run) {
+                    applied.runs_made.push(name);
+                } else {
                     applied.refusals.push(Refusal { name, kind: RefusalKind::NameTaken, message: error.to_string() });
                 }
                 Ok(())
             }
             Err(error) => self.refusal(&name, error, what, applied),
         }
+    }
+
+    async fn create_revision(&self, name: &str, object: &Value, applied: &mut Applied) -> Result<(), Error> {
+        let revisions = Kept::of::<ControllerRevision>(&self.context.client, self.namespace);
+        match self.send("create", "controllerrevisions", name, revisions.create(object)).await? {
+            Ok(_) => applied.revisions_made.push(name.to_owned()),
+            // The name is made from what it holds.
+            Err(error) if status_code(&error) == 409 => applied.revisions_made.push(name.to_owned()),
+            Err(error) => self.refusal(name, error, format!("create revision {name}"), applied)?,
+        }
+        Ok(())
     }
 
     async fn create_job(&self, name: &str, run_uid: &str, object: &Value, applied: &mut Applied) -> Result<(), Error> {

@@ -39,10 +39,11 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
             context.expectations.expect(&key, applied.wrote, context.clock.now());
             return Err(error);
         }
-        if !applied.refusals.is_empty() || !applied.cron_jobs.is_empty() {
+        if applied.answers() {
             // The API server's answers are observations like any other.
             seen.refusals = applied.refusals;
             seen.written = applied.cron_jobs;
+            (seen.runs_made, seen.revisions_made) = (applied.runs_made, applied.revisions_made);
             plan = plan::automation_task::plan(&seen, now);
         }
         let report = Report { before: task.status.as_ref(), plan: &plan, version: None };

@@ -7,8 +7,8 @@ use std::{
 
 use kube::Client;
 
-use super::{event::Allowance, expectations::Expectations, turns::Turns};
-use crate::{clock::Clock, metrics::Metrics, observe::Caches};
+use super::{Error, event::Allowance, expectations::Expectations, turns::Turns};
+use crate::{clock::Clock, leader::Leadership, metrics::Metrics, observe::Caches};
 
 /// Built once; shared by all reconcilers.
 pub struct Context {
@@ -20,6 +20,8 @@ pub struct Context {
     pub clock: Clock,
     /// Counters.
     pub metrics: Metrics,
+    /// Whether this process may write.
+    pub leadership: Leadership,
     /// How often in a row an object could not be reconciled.
     failures: Mutex<HashMap<String, u32>>,
     pub(super) expectations: Expectations,
@@ -31,18 +33,29 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(client: Client, caches: Arc<Caches>, clock: Clock, metrics: Metrics) -> Self {
+    pub(super) fn new(client: Client, caches: Arc<Caches>, clock: Clock, metrics: Metrics, leadership: Leadership) -> Self {
         Self {
             client,
             caches,
             clock,
             metrics,
+            leadership,
             failures: Mutex::default(),
             expectations: Expectations::default(),
             turns: Turns::default(),
             adoptions: Turns::default(),
             ordinary_events: Allowance::default(),
         }
+    }
+
+    /// Looks at the lease before a write, and counts it. The client's gate looks again; here it costs no request's work,
+    /// and says plainly what is the matter.
+    pub(super) fn writes(&self, verb: &str, resource: &str) -> Result<(), Error> {
+        if !self.leadership.is_held() {
+            return Err(Error::NotLeading);
+        }
+        self.metrics.wrote(verb, resource);
+        Ok(())
     }
 
     pub(super) fn failed(&self, key: &str) -> u32 {

@@ -33,6 +33,9 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// A write that was not sent: this process leads no longer, and is about to end.
+    #[error("this process does not lead, so it does not write")]
+    NotLeading,
     /// A bug of ours. The panic's own words are in the log.
     #[error("a bug in Nightshift stopped the work on this object")]
     Panicked,
@@ -47,6 +50,7 @@ impl Error {
             Error::Apply { .. } => "apply",
             Error::Report(_) => "report",
             Error::Timeout { .. } => "timeout",
+            Error::NotLeading => "lease",
             Error::Panicked => "panic",
         }
     }

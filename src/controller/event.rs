@@ -10,7 +10,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
 use serde_json::json;
 
-use super::{Context, apply::in_time, left::Kept};
+use super::{Context, Error, apply::in_time, left::Kept};
 use crate::{api::label, plan::Notice};
 
 /// How many Events that tell nothing out of the ordinary may come at once, and from one to the next in the long run.
@@ -50,14 +50,16 @@ where
     if !notice.warning && !context.ordinary_events.allow(now) {
         return;
     }
-    context.metrics.wrote("create", "events");
-    let event = event(object, notice, now);
-    let events = Kept::of::<Event>(&context.client, &namespace);
-    match in_time("publish an event", events.create(&event)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(namespace, name, %error, "an event is lost"),
-        Err(error) => tracing::warn!(namespace, name, %error, "an event is lost"),
+    if let Err(error) = send(context, &namespace, &event(object, notice, now)).await {
+        tracing::warn!(namespace, name, %error, "an event is lost");
     }
+}
+
+async fn send(context: &Context, namespace: &str, event: &serde_json::Value) -> Result<(), Error> {
+    context.writes("create", "events")?;
+    let events = Kept::of::<Event>(&context.client, namespace);
+    let sent = in_time("publish an event", events.create(event)).await?;
+    sent.map(drop).map_err(|source| Error::Apply { what: "publish an event".to_owned(), source: Box::new(source) })
 }
 
 fn event<K>(object: &K, notice: &Notice, now: Timestamp) -> serde_json::Value

@@ -23,6 +23,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 pub(super) enum Kind {
     Task,
     Run,
+    Backfill,
     CronJob,
     Job,
 }
@@ -54,6 +55,7 @@ impl Wrote {
         let seen = match self.kind {
             Kind::Task => caches.tasks.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::Run => caches.runs.get(namespace, name).and_then(|o| o.resource_version()),
+            Kind::Backfill => caches.backfills.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::CronJob => caches.cron_jobs.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::Job => caches.jobs.get(namespace, name).and_then(|o| o.resource_version()),
         };

@@ -3,6 +3,7 @@
 mod apply;
 mod automation_run;
 mod automation_task;
+mod backfill;
 mod context;
 mod error;
 mod event;
@@ -29,8 +30,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
+    leader::Leadership,
     metrics::Metrics,
-    observe::{self, Touched},
+    observe::{self, Caches, Touched},
 };
 
 /// What a reconciler returns: when to look again.
@@ -47,24 +49,39 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// An operator for all namespaces, or for those given.
+    /// An operator for all namespaces, or for those given: the only one there is.
     #[must_use]
     pub fn new(client: Client, namespaces: &[String], clock: Clock, metrics: Metrics) -> Self {
+        Self::elected(client, namespaces, clock, metrics, Leadership::always())
+    }
+
+    /// An operator that fills its caches at once, and does nothing else until it leads. Its client must have the gate of
+    /// that leadership.
+    #[must_use]
+    pub fn elected(client: Client, namespaces: &[String], clock: Clock, metrics: Metrics, leadership: Leadership) -> Self {
         let (touched, mut all) = mpsc::unbounded_channel();
         let (caches, watch) = observe::start(&client, namespaces, touched);
-        let context = Arc::new(Context::new(client, caches, clock, metrics));
+        let context = Arc::new(Context::new(client, caches, clock, metrics, leadership));
         let (task_queue, tasks) = mpsc::unbounded_channel();
         let (run_queue, runs) = mpsc::unbounded_channel();
+        let (backfill_queue, backfills) = mpsc::unbounded_channel();
+        let queue = move |one| {
+            let _ = match one {
+                Touched::Task(task) => task_queue.send(task).map_err(drop),
+                Touched::Run(run) => run_queue.send(run).map_err(drop),
+                Touched::Backfill(backfill) => backfill_queue.send(backfill).map_err(drop),
+            };
+        };
+        let sorted = context.clone();
         let sort = async move {
+            stand_by(&sorted.leadership, &sorted.caches, &mut all).await.into_iter().for_each(&queue);
             while let Some(one) = all.recv().await {
-                let _ = match one {
-                    Touched::Task(task) => task_queue.send(task).map_err(drop),
-                    Touched::Run(run) => run_queue.send(run).map_err(drop),
-                };
+                queue(one);
             }
         };
         let task_loop = drive(context.caches.tasks.store(), tasks, context.clone(), automation_task::reconcile);
         let run_loop = drive(context.caches.runs.store(), runs, context.clone(), automation_run::reconcile);
+        let backfill_loop = drive(context.caches.backfills.store(), backfills, context.clone(), backfill::reconcile);
         let run = async move {
             // Any of them ending means the process must: a half of an operator would look alive.
             tokio::select! {
@@ -72,6 +89,7 @@ impl Operator {
                 () = sort => {}
                 () = task_loop => {}
                 () = run_loop => {}
+                () = backfill_loop => {}
             }
         };
         Self { context, run: Box::pin(run) }
@@ -81,6 +99,19 @@ impl Operator {
     /// being done is planned again by the next operator.
     pub async fn run(self) {
         self.run.await;
+    }
+}
+
+/// Lets go what is touched until this process leads, or it would pile up, and returns all that there is to look at then.
+/// Nothing is missed: what was let go is in the caches already, and what comes later is touched again.
+async fn stand_by(leadership: &Leadership, caches: &Caches, all: &mut mpsc::UnboundedReceiver<Touched>) -> Vec<Touched> {
+    let mut begins = std::pin::pin!(leadership.begins());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut begins => return caches.everything(),
+            one = all.recv() => if one.is_none() { return Vec::new() },
+        }
     }
 }
 
@@ -129,7 +160,37 @@ fn again(wake: Option<Timestamp>, clock: Clock) -> Action {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use kube::{client::Body, runtime::watcher::Event};
+    use tower::{BoxError, service_fn};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_standby_lets_go_what_is_touched_and_then_looks_at_everything_once() {
+        let silent = service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>());
+        let (touched, mut all) = mpsc::unbounded_channel();
+        let (caches, _watch) = observe::start(&Client::new(silent, "default"), &[], touched.clone());
+        let task: crate::api::AutomationTask = serde_json::from_value(
+            serde_json::json!({ "metadata": { "name": "t", "namespace": "ns" }, "spec": { "owner": { "team": "a" } } }),
+        )
+        .unwrap();
+        let itself = ObjectRef::from_obj(&task);
+        let leadership = Leadership::standing_by(Clock::system(), Duration::from_secs(7));
+        let (queued, ()) = tokio::join!(stand_by(&leadership, &caches, &mut all), async {
+            for _ in 0..1000 {
+                touched.send(Touched::Task(itself.clone())).unwrap();
+            }
+            caches.tasks.take(0, Event::Apply(task));
+            for _ in 0..100 {
+                // The other side takes as many at a time as the runtime lets it.
+                tokio::task::yield_now().await;
+            }
+            leadership.renewed(Duration::ZERO);
+        });
+        assert!(matches!(queued.as_slice(), [Touched::Task(one)] if *one == itself), "{queued:?}");
+        assert!(all.try_recv().is_err(), "nothing has piled up");
+    }
 
     #[tokio::test]
     async fn a_panic_over_one_object_is_that_objects_error() {

@@ -72,7 +72,7 @@ where
         "metadata": { "name": name, "namespace": namespace, "uid": object.uid(), "resourceVersion": version },
         "status": after,
     });
-    context.metrics.wrote("update", &format!("{}/status", K::plural(&())));
+    context.writes("update", &format!("{}/status", K::plural(&())))?;
     let objects = Kept::of::<K>(&context.client, &namespace);
     let left = match in_time("write the status", objects.replace_status(&name, &whole)).await? {
         Ok(left) => left,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{apps::v1::ControllerRevision, batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams},
@@ -16,10 +16,11 @@ use super::{
     reading,
 };
 use crate::{
-    api::{AutomationRun, AutomationRunStatus, Contract, label},
+    admission,
+    api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Definition, Trigger, label},
     build, ledger,
     outcome::{JobEnd, JobSeen, PodPhase, PodSeen},
-    plan::automation_run::Seen,
+    plan::automation_run::{Frozen, Seen},
 };
 
 /// How old a Job is that has not begun before its Events are asked why.
@@ -35,6 +36,8 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     let mut seen = Seen {
         task: caches.tasks.get(&namespace, &run.spec.task_ref.name),
         run: run.clone(),
+        frozen: None,
+        siblings: Vec::new(),
         jobs: Vec::new(),
         first_job: None,
         troubles: Vec::new(),
@@ -60,6 +63,13 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     for job in &jobs {
         seen.jobs.push(read_job(client, caches, job).await?);
     }
+    let repeats = run.spec.rerun_of.is_some() && run.status.as_ref().is_none_or(|status| status.idempotency_key.is_none());
+    if seen.jobs.is_empty() || repeats {
+        seen.siblings = siblings(client, caches, &run).await?;
+    }
+    if seen.jobs.is_empty() {
+        seen.frozen = frozen(client, &seen).await?;
+    }
     seen.jobs.sort_by_key(|job| (job.attempt, job.created));
     let Some(last) = seen.jobs.last() else { return Ok(seen) };
     let begun = last.pods.iter().any(|pod| pod.begun);
@@ -76,6 +86,61 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     Ok(seen)
 }
 
+/// The runs of its task. A rerun asks the server: what goes on of the same slot may be newer than the cache is.
+async fn siblings(client: &Client, caches: &Caches, run: &AutomationRun) -> Result<Vec<Arc<AutomationRun>>, Error> {
+    let namespace = run.namespace().unwrap_or_default();
+    let task = &run.spec.task_ref.name;
+    if run.spec.rerun_of.is_none() {
+        return Ok(caches.runs.group(&key("task", &namespace, task)));
+    }
+    let api: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
+    let params = ListParams::default().fields(&format!("spec.taskRef.name={task}"));
+    let listed = api.list(&params).await.map_err(reading(format!("runs of task {task}")))?;
+    Ok(listed.items.into_iter().map(Arc::new).collect())
+}
+
+/// The definition that the run is to start from, where that is not the task as it is.
+async fn frozen(client: &Client, seen: &Seen) -> Result<Option<Frozen>, Error> {
+    match wanted_revision(seen) {
+        Some(name) => definition(client, &seen.run.namespace().unwrap_or_default(), seen.task.as_deref(), name).await,
+        None => Ok(None),
+    }
+}
+
+/// The definition that the revision of this name holds, where that is not the task as it is. Asked for, and not watched.
+pub(super) async fn definition(
+    client: &Client,
+    namespace: &str,
+    task: Option<&AutomationTask>,
+    name: String,
+) -> Result<Option<Frozen>, Error> {
+    if task.is_some_and(|task| build::revision_name(task) == name) {
+        return Ok(None);
+    }
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<ControllerRevision>(&()));
+    let found = api.get_opt(&name).await.map_err(reading(format!("revision {name}")))?;
+    let task = found.and_then(|revision| build::frozen_task(&serde_json::to_value(revision).ok()?));
+    Ok(Some(task.map_or(Frozen::Gone(name), |task| Frozen::Task(Arc::new(task)))))
+}
+
+/// Name of the revision that the run is to start from, where it is not to take the task as it is.
+pub(crate) fn wanted_revision(seen: &Seen) -> Option<String> {
+    let run = &seen.run;
+    if run.spec.definition == Some(Definition::Original) {
+        let original = admission::original(run, &seen.siblings)?;
+        return Some(
+            original
+                .status
+                .as_ref()
+                .and_then(|status| status.revision.clone())
+                .unwrap_or_else(|| "of run ".to_owned() + &original.name_any()),
+        );
+    }
+    // What people write on a run of theirs says nothing.
+    let ours = run.spec.triggered_by().is_scheduled() || run.spec.triggered_by() == Trigger::Backfill;
+    run.annotations().get(label::REVISION).filter(|_| ours).cloned()
+}
+
 /// The Jobs that the run is on record to have, the one that it records among them.
 pub(crate) fn expected_jobs(run: &AutomationRun) -> Vec<String> {
     let attempts = run.status.as_ref().map(|status: &AutomationRunStatus| status.attempts.as_slice()).unwrap_or_default();
@@ -86,6 +151,13 @@ pub(crate) fn expected_jobs(run: &AutomationRun) -> Vec<String> {
     let mut names: Vec<String> = adopted.into_iter().chain(first).chain(attempts.iter().map(|a| a.job.clone())).collect();
     names.dedup();
     names
+}
+
+/// Whether the run that is there is the one that was to be made: it records the same Job, or is for the same slot.
+pub(crate) fn is_same(there: &AutomationRun, wanted: &AutomationRun) -> bool {
+    let recorded = |run: &AutomationRun| run.annotations().get(label::ADOPTED_UID).cloned();
+    let of = |run: &AutomationRun| (run.spec.task_ref.clone(), run.spec.scheduled_time.clone(), run.labels().get(label::BACKFILL).cloned());
+    recorded(there) == recorded(wanted) && of(there) == of(wanted) && (wanted.spec.scheduled_time.is_some() || recorded(wanted).is_some())
 }
 
 /// Whether a Job is the run's: made for it, or the one that it records and no other run has taken. A name alone proves nothing.

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use kube::{Api, Client, ResourceExt};
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
+    batch::v1::{CronJob, Job},
+};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{Caches, Error, caches::key, reading};
 use crate::{
     api::{AutomationRun, AutomationTask, label},
+    build,
     outcome::JobSeen,
-    plan::automation_task::{CronJobSeen, Seen, Timing},
+    plan::automation_task::{CronJobSeen, RevisionSeen, Seen, Timing},
 };
 
 /// Reads all that is known about a task.
@@ -36,6 +41,8 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
     }
     let unadopted = jobs.iter().filter(|job| job.by_cron_job && job.run.is_none());
     let names_taken = unadopted.filter(|job| caches.runs.get(&namespace, &job.name).is_some()).map(|job| job.name.clone()).collect();
+    let known = task.status.as_ref().and_then(|status| status.revision.clone());
+    let revisions = if known == Some(build::revision_name(&task)) { Vec::new() } else { revisions(client, &task).await? };
     Ok(Seen {
         cron_jobs: caches.cron_jobs.group(&of_task).iter().map(|cron_job| self::cron_job(cron_job)).collect(),
         task,
@@ -43,9 +50,44 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
         runs,
         runs_gone,
         names_taken,
+        revisions,
+        backfills: caches.backfills.group(&of_task),
         written: Vec::new(),
+        runs_made: Vec::new(),
+        revisions_made: Vec::new(),
         refusals: Vec::new(),
     })
+}
+
+/// The definitions of the task that are kept, where one has to be made: asked for then, and not watched.
+async fn revisions(client: &Client, task: &AutomationTask) -> Result<Vec<RevisionSeen>, Error> {
+    let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
+    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), &namespace);
+    let of_task = ListParams::default().labels(&format!("{},{}={name}", label::SELECTOR, label::TASK));
+    let listed = revisions.list_metadata(&of_task).await.map_err(reading("revisions"))?.items;
+    if listed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let runs: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
+    let runs = runs.list(&ListParams::default().fields(&format!("spec.taskRef.name={name}"))).await.map_err(reading("runs"))?.items;
+    Ok(listed.iter().map(|revision| RevisionSeen::read(revision, runs.iter())).collect())
+}
+
+impl RevisionSeen {
+    /// Reads a revision, among all runs of its task.
+    pub(crate) fn read<'a>(revision: &impl ResourceExt, mut runs: impl Iterator<Item = &'a AutomationRun>) -> Self {
+        let name = revision.name_any();
+        let needs = |run: &AutomationRun| {
+            let ran = run.status.as_ref().and_then(|status| status.revision.as_ref());
+            ran == Some(&name) || run.annotations().get(label::REVISION) == Some(&name)
+        };
+        Self {
+            needed: runs.any(needs),
+            uid: revision.uid().unwrap_or_default(),
+            created: revision.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            name,
+        }
+    }
 }
 
 /// Reads a CronJob.
@@ -59,6 +101,8 @@ pub fn cron_job(cron_job: &CronJob) -> CronJobSeen {
         generation: cron_job.metadata.generation.unwrap_or(0),
         owners: cron_job.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
         desired: cron_job.annotations().get(label::DESIRED).cloned(),
+        created: cron_job.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        last_slot: cron_job.status.as_ref().and_then(|status| status.last_schedule_time.as_ref()).map(|time| time.0),
         timing: Timing {
             line: spec.schedule,
             zone: spec.time_zone.unwrap_or_default(),

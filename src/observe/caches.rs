@@ -1,4 +1,4 @@
-//! The five watches of the operator, and which objects a change concerns.
+//! The six watches of the operator, and which objects a change concerns.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -24,7 +24,8 @@ use super::{
     told::{Told, Watched},
 };
 use crate::{
-    api::{AutomationRun, AutomationTask, label},
+    admission,
+    api::{AutomationRun, AutomationTask, Backfill, Phase, label},
     ledger,
     outcome::{JobSeen, PodSeen},
     plan::automation_task::CronJobSeen,
@@ -39,6 +40,8 @@ pub struct Caches {
     pub tasks: Cache<AutomationTask>,
     /// Runs, by task.
     pub runs: Cache<AutomationRun>,
+    /// Backfills, by task.
+    pub backfills: Cache<Backfill>,
     /// CronJobs of ours, by task.
     pub cron_jobs: Cache<CronJob>,
     /// Jobs of ours, by task and by run.
@@ -55,6 +58,8 @@ pub enum Touched {
     Task(ObjectRef<AutomationTask>),
     /// A run.
     Run(ObjectRef<AutomationRun>),
+    /// A backfill.
+    Backfill(ObjectRef<Backfill>),
 }
 
 /// Names a group: what it is of, and the namespaced name.
@@ -70,7 +75,7 @@ pub(super) fn is_evidence(pod: &Pod) -> bool {
 
 /// Whether a CronJob says more than that its slots come and go.
 fn cron_job_tells(before: Option<&CronJob>, now: &CronJob) -> bool {
-    let read = |cron_job: &CronJob| CronJobSeen { resource_version: String::new(), ..super::cron_job(cron_job) };
+    let read = |cron_job: &CronJob| CronJobSeen { resource_version: String::new(), last_slot: None, ..super::cron_job(cron_job) };
     let whose = |cron_job: &CronJob| cron_job.metadata.labels.clone();
     before.is_none_or(|before| read(before) != read(now) || whose(before) != whose(now))
 }
@@ -103,6 +108,7 @@ impl Caches {
         Self {
             tasks: Cache::new(watches, |_| Vec::new()),
             runs: Cache::new(watches, |run| vec![key("task", &run.namespace().unwrap_or_default(), &run.spec.task_ref.name)]),
+            backfills: Cache::new(watches, |b| vec![key("task", &b.namespace().unwrap_or_default(), &b.spec.task_ref.name)]),
             cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()).that(cron_job_tells),
             jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect())
                 .that(job_tells),
@@ -117,6 +123,7 @@ impl Caches {
         let kinds = [
             ("automationtasks", self.tasks.is_synced()),
             ("automationruns", self.runs.is_synced()),
+            ("backfills", self.backfills.is_synced()),
             ("cronjobs", self.cron_jobs.is_synced()),
             ("jobs", self.jobs.is_synced()),
             ("pods", self.pods.is_synced()),
@@ -129,26 +136,47 @@ impl Caches {
         // A store that will never be ready belongs to an operator that is being dropped.
         let _ = self.tasks.store().wait_until_ready().await;
         let _ = self.runs.store().wait_until_ready().await;
+        let _ = self.backfills.store().wait_until_ready().await;
         let _ = self.cron_jobs.store().wait_until_ready().await;
         let _ = self.jobs.store().wait_until_ready().await;
         let _ = self.pods.store().wait_until_ready().await;
     }
 
+    /// All that there is to look at, for whoever has not listened so far.
+    #[must_use]
+    pub fn everything(&self) -> Vec<Touched> {
+        let tasks = self.tasks.store().state().into_iter().map(|task| Touched::Task(ObjectRef::from_obj(&*task)));
+        let runs = self.runs.store().state().into_iter().filter(|run| !ledger::is_finished(run));
+        let backfills = self.backfills.store().state().into_iter().map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
+        tasks.chain(runs.map(|run| Touched::Run(ObjectRef::from_obj(&*run)))).chain(backfills).collect()
+    }
+
+    /// A task concerns its backfills too, and the runs that wait for it to exist, or to be corrected.
     fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
         let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
-        // Runs that wait for their task to exist, or to be corrected.
-        let waiting = self.runs.group(&key("task", &namespace, &name));
-        let waiting = waiting.into_iter().filter(|run| run.status.as_ref().is_none_or(|status| status.start_time.is_none()));
-        let waiting = waiting.filter(|run| !ledger::is_finished(run)).map(|run| Touched::Run(ObjectRef::from_obj(&*run)));
-        std::iter::once(Touched::Task(ObjectRef::from_obj(task))).chain(waiting).collect()
+        let of_task = key("task", &namespace, &name);
+        let backfills = self.backfills.group(&of_task).into_iter().map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
+        let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run));
+        let waiting = waiting.map(|run| Touched::Run(ObjectRef::from_obj(&*run)));
+        std::iter::once(Touched::Task(ObjectRef::from_obj(task))).chain(waiting).chain(backfills).collect()
+    }
+
+    /// The runs of a task that wait for another to end.
+    fn queued(&self, of_task: &str) -> Vec<Touched> {
+        let queued = |run: &Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
+        self.runs.group(of_task).into_iter().filter(queued).map(|run| Touched::Run(ObjectRef::from_obj(&*run))).collect()
     }
 
     /// A run concerns itself until it is finished, and its task when it comes, ends or goes: not when it goes on, of which
-    /// `update` is a sign where its first Job was made before.
-    fn run_touched(run: &AutomationRun, update: bool) -> Vec<Touched> {
-        let task = Touched::Task(ObjectRef::new(&run.spec.task_ref.name).within(&run.namespace().unwrap_or_default()));
-        if ledger::is_finished(run) {
-            return vec![task];
+    /// `update` is a sign where its first Job was made before. When it ends or goes it concerns those that wait for it.
+    fn run_touched(&self, run: &AutomationRun, update: bool) -> Vec<Touched> {
+        let namespace = run.namespace().unwrap_or_default();
+        let task = Touched::Task(ObjectRef::new(&run.spec.task_ref.name).within(&namespace));
+        let backfill = run.labels().get(label::BACKFILL).map(|name| Touched::Backfill(ObjectRef::new(name).within(&namespace)));
+        let gone = self.runs.get(&namespace, &run.name_any()).is_none_or(|there| there.uid() != run.uid());
+        if ledger::is_finished(run) || gone {
+            let queued = self.queued(&key("task", &namespace, &run.spec.task_ref.name));
+            return std::iter::once(task).chain(backfill).chain(queued).collect();
         }
         let itself = Touched::Run(ObjectRef::from_obj(run));
         if update && ledger::is_started(run) { vec![itself] } else { vec![itself, task] }
@@ -244,7 +272,16 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
             told(client, scope, Config::default())
                 .map(move |event| {
                     let update = matches!(event, Event::Apply(_));
-                    own.runs.take(index, event).iter().flat_map(|run| Caches::run_touched(run, update)).collect()
+                    own.runs.take(index, event).iter().flat_map(|run| own.run_touched(run, update)).collect()
+                })
+                .boxed(),
+        );
+        let own = caches.clone();
+        watches.push(
+            told(client, scope, Config::default())
+                .map(move |event| {
+                    let touched = own.backfills.take(index, event);
+                    touched.iter().map(|backfill| Touched::Backfill(ObjectRef::from_obj(&**backfill))).collect()
                 })
                 .boxed(),
         );

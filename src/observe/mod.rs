@@ -2,6 +2,7 @@
 
 pub(crate) mod automation_run;
 mod automation_task;
+mod backfill;
 mod cache;
 mod caches;
 mod events;
@@ -9,6 +10,7 @@ mod told;
 
 pub use automation_run::observe as automation_run;
 pub use automation_task::{cron_job, observe as automation_task};
+pub use backfill::observe as backfill;
 pub use cache::Cache;
 pub use caches::{Caches, Touched, start};
 

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{
-        batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobStatus},
+        batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job, JobSpec, JobStatus},
         core::v1::{ContainerState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus},
     },
     apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
@@ -18,7 +18,10 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    api::{AutomationRun, AutomationRunSpec, AutomationRunStatus, AutomationTask, AutomationTaskSpec, AutomationTaskStatus, label},
+    api::{
+        AutomationRun, AutomationRunSpec, AutomationRunStatus, AutomationTask, AutomationTaskSpec, AutomationTaskStatus, Backfill,
+        BackfillSpec, BackfillStatus, label,
+    },
     ledger,
 };
 
@@ -173,7 +176,9 @@ impl From<RunRead> for AutomationRun {
 
 /// A finished run is never written again: what the ledger does not look at is left on the server.
 fn slim(run: &mut AutomationRun) {
-    run.metadata.labels = None;
+    // A backfill counts its runs once they have ended.
+    let backfill = run.metadata.labels.take().and_then(|mut labels| labels.remove_entry(label::BACKFILL));
+    run.metadata.labels = backfill.map(|(key, name)| BTreeMap::from([(key, name)]));
     run.metadata.owner_references = None;
     run.spec.parameters = Vec::new();
     if let Some(status) = run.status.take() {
@@ -185,6 +190,8 @@ fn slim(run: &mut AutomationRun) {
             message: status.message,
             start_time: status.start_time,
             completion_time: status.completion_time,
+            // That of others is made from their own names.
+            idempotency_key: status.idempotency_key.filter(|_| run.spec.rerun_of.is_some()),
             ..AutomationRunStatus::default()
         });
     }
@@ -196,6 +203,14 @@ pub(super) struct CronJobRead {
     metadata: Meta,
     #[serde(default)]
     spec: CronJobSpecRead,
+    #[serde(default)]
+    status: CronJobStatusRead,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CronJobStatusRead {
+    last_schedule_time: Option<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -213,7 +228,7 @@ impl Watched for CronJob {
 }
 
 impl From<CronJobRead> for CronJob {
-    fn from(CronJobRead { metadata, spec }: CronJobRead) -> Self {
+    fn from(CronJobRead { metadata, spec, status }: CronJobRead) -> Self {
         let spec = CronJobSpec {
             schedule: spec.schedule,
             time_zone: spec.time_zone,
@@ -222,7 +237,26 @@ impl From<CronJobRead> for CronJob {
             starting_deadline_seconds: spec.starting_deadline_seconds,
             ..CronJobSpec::default()
         };
-        Self { metadata: metadata.into(), spec: Some(spec), status: None }
+        let status = CronJobStatus { last_schedule_time: status.last_schedule_time, ..CronJobStatus::default() };
+        Self { metadata: metadata.into(), spec: Some(spec), status: Some(status) }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct BackfillRead {
+    #[serde(default)]
+    metadata: Meta,
+    spec: BackfillSpec,
+    status: Option<BackfillStatus>,
+}
+
+impl Watched for Backfill {
+    type Read = BackfillRead;
+}
+
+impl From<BackfillRead> for Backfill {
+    fn from(read: BackfillRead) -> Self {
+        Self { metadata: read.metadata.into(), spec: read.spec, status: read.status }
     }
 }
 

@@ -70,6 +70,8 @@ pub struct JobSeen {
     pub attempt: u32,
     /// The terms that it was rendered with; `None` where the annotation is missing or spoilt.
     pub contract: Option<Contract>,
+    /// Name of the revision that holds the definition that it runs.
+    pub revision: Option<String>,
     /// Why the operator stopped it.
     pub stopped: Option<StopReason>,
     /// `spec.activeDeadlineSeconds`.
@@ -122,6 +124,7 @@ impl JobSeen {
             owners: owners.iter().map(|owner| owner.uid.clone()).collect(),
             attempt: label(label::ATTEMPT).and_then(|n| n.parse().ok()).unwrap_or(1),
             contract: annotation(label::CONTRACT).and_then(|text| serde_json::from_str(text).ok()),
+            revision: annotation(label::REVISION).cloned(),
             stopped: annotation(label::STOPPED).and_then(|text| StopReason::parse(text)),
             deadline_seconds: job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds),
             suspended_at: condition("Suspended").and_then(|suspended| suspended.last_transition_time.as_ref()).map(|time| time.0),

@@ -38,6 +38,14 @@ pub mod reason {
     pub const PENDING_TIMEOUT: &str = "PendingTimeout";
     /// `spec.cancel`.
     pub const CANCELLED: &str = "Cancelled";
+    /// It waits for another run to end.
+    pub const QUEUED: &str = "Queued";
+    /// Another run of the same slot goes on.
+    pub const SLOT_TAKEN: &str = "SlotTaken";
+    /// The run to run again is not there, or is none that can be.
+    pub const INVALID_RERUN: &str = "InvalidRerun";
+    /// The definition that it was to run is gone.
+    pub const REVISION_GONE: &str = "RevisionGone";
     /// A later slot replaced the run.
     pub const REPLACED: &str = "Replaced";
     /// The cluster took the pod away.

@@ -14,6 +14,7 @@
 
 pub mod automation_run;
 pub mod automation_task;
+pub mod backfill;
 mod parameters;
 
 use jiff::Timestamp;
@@ -148,6 +149,29 @@ pub enum Change {
     },
     /// Deletes a Job that is recorded.
     DeleteJob {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+    },
+    /// Cancels a run, as `spec.cancel` does.
+    CancelRun {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+        /// The slot that replaces it, where one does.
+        replaced_by: Option<Timestamp>,
+    },
+    /// Keeps a task's definition as it is. The name says which it is.
+    CreateRevision {
+        /// Name.
+        name: String,
+        /// The whole object.
+        object: Value,
+    },
+    /// Deletes a definition that no run needs any more.
+    DeleteRevision {
         /// Name.
         name: String,
         /// UID.

@@ -3,12 +3,14 @@
 mod clock_choice;
 mod cron;
 mod minutes;
+mod slot_values;
 mod slots;
 #[cfg(test)]
 mod tests;
 
 pub use clock_choice::{ClockChoice, NeedsOperatorClock, choose, native};
 pub use cron::{CronError, CronLine};
+pub use slot_values::{check_slot_values, slot_value, slot_values};
 
 use std::collections::BTreeSet;
 

@@ -13,9 +13,12 @@ use super::{
     store::Denied,
 };
 use crate::{
-    api::{AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, Phase, label},
+    api::{AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, Backfill, BackfillStatus, Phase, label},
     build::CronJobSpec,
-    observe::{self, automation_run::is_leaving},
+    observe::{
+        self,
+        automation_run::{is_leaving, is_same},
+    },
     plan::{Change, Refusal, RefusalKind, automation_task::CronJobSeen},
 };
 
@@ -48,6 +51,7 @@ impl Wrote {
         let seen = match self.kind {
             "task" => caches.tasks.get(name).and_then(|object| object.resource_version()),
             "run" => caches.runs.get(name).and_then(|object| object.resource_version()),
+            "backfill" => caches.backfills.get(name).and_then(|object| object.resource_version()),
             "cronjob" => caches.cron_jobs.get(name).and_then(|object| object.resource_version()),
             _ => caches.jobs.get(name).and_then(|object| object.resource_version()),
         };
@@ -60,12 +64,19 @@ impl Wrote {
 #[derive(Debug, Default)]
 pub struct Applied {
     pub cron_jobs: Vec<CronJobSeen>,
+    pub runs_made: Vec<String>,
+    pub revisions_made: Vec<String>,
     pub refusals: Vec<Refusal>,
     pub wrote: Vec<Wrote>,
     ended: bool,
 }
 
 impl Applied {
+    /// Whether there is more to plan from than there was before.
+    pub fn answers(&self) -> bool {
+        !(self.refusals.is_empty() && self.cron_jobs.is_empty() && self.runs_made.is_empty() && self.revisions_made.is_empty())
+    }
+
     pub fn version_of_run(&self) -> Option<String> {
         self.wrote.iter().find(|wrote| wrote.kind == "run").map(|wrote| wrote.version.clone())
     }
@@ -150,6 +161,25 @@ impl Operator {
             Change::DeleteJob { name, uid } => unless_done(self.send(cluster, format!("delete job {name}"), |c| c.delete_job(name, uid))?),
             Change::DeleteRun { name, uid } => unless_done(self.send(cluster, format!("delete run {name}"), |c| c.delete_run(name, uid))?),
             Change::CreateRun(run) => self.create_run(cluster, run, applied),
+            Change::CancelRun { name, uid, replaced_by } => {
+                let mut patch = json!({ "metadata": { "uid": uid }, "spec": { "cancel": true } });
+                if let Some(slot) = replaced_by {
+                    patch["metadata"]["annotations"] = json!({ label::REPLACED_BY: slot.to_string() });
+                }
+                let left = unless_gone(self.send(cluster, format!("cancel run {name}"), |c| c.patch_run(name, Patch::Merge(&patch)))?)?;
+                applied.wrote.extend(left.map(|left| Wrote::of("run", &*left)));
+                Ok(())
+            }
+            Change::CreateRevision { name, object } => {
+                match self.send(cluster, format!("create revision {name}"), |c| c.create_revision(object))? {
+                    Err(denied) if denied.code != 409 => applied.refuse(name, denied)?,
+                    _ => applied.revisions_made.push(name.clone()),
+                }
+                Ok(())
+            }
+            Change::DeleteRevision { name, uid } => {
+                unless_done(self.send(cluster, format!("delete revision {name}"), |c| c.delete_revision(name, uid))?)
+            }
             Change::OwnRun { name, uid, resource_version, owners, started } => {
                 let mut patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners } });
                 if *started {
@@ -251,10 +281,15 @@ impl Operator {
         let name = run.name_any();
         let now = cluster.now;
         match self.send(cluster, format!("create run {name}"), |c| c.runs.create(now, run.clone()))? {
-            Ok(created) => applied.wrote.push(Wrote::of("run", &*created)),
+            Ok(created) => {
+                applied.wrote.push(Wrote::of("run", &*created));
+                applied.runs_made.push(name);
+            }
             Err(denied) => {
                 let there = cluster.runs.get(&name).ok_or(Failure::NoAnswer)?;
-                if there.annotations().get(label::ADOPTED_UID) != run.annotations().get(label::ADOPTED_UID) {
+                if is_same(there, run) {
+                    applied.runs_made.push(name);
+                } else {
                     applied.name_taken(&name, denied);
                 }
             }
@@ -271,6 +306,17 @@ impl Operator {
         let what = format!("patch task/status {}", task.name_any());
         let left = self.send(cluster, what, |c| c.report_task(task, status))?;
         Ok(unless_gone(left)?.map(|left| Wrote::of("task", &*left)))
+    }
+
+    pub fn report_backfill(
+        &mut self,
+        cluster: &mut Cluster,
+        backfill: &Backfill,
+        status: BackfillStatus,
+    ) -> Result<Option<Wrote>, Failure> {
+        let what = format!("patch backfill/status {}", backfill.name_any());
+        let left = self.send(cluster, what, |c| c.report_backfill(backfill, status))?;
+        Ok(unless_gone(left)?.map(|left| Wrote::of("backfill", &*left)))
     }
 
     pub fn report_run(

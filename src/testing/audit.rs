@@ -7,6 +7,7 @@ use kube::ResourceExt;
 
 use super::{cluster::Cluster, job_controller};
 use crate::{
+    admission,
     api::{AutomationRun, label},
     ledger,
     plan::Change,
@@ -40,6 +41,37 @@ pub fn before(cluster: &Cluster, change: &Change) -> Option<String> {
                 .find(|job| run.annotations().get(label::ADOPTED_UID) == job.uid().as_ref() && job.metadata.deletion_timestamp.is_none())?;
             Some(format!("run {name} is deleted before the Job {} that it records", left.name_any()))
         }
+        // One that is there is not made again.
+        Change::CreateJob { name, run_uid, .. } if cluster.jobs.get(name).is_none() => beside_another(cluster, run_uid),
         _ => None,
     }
+}
+
+/// What is wrong with starting this run now: another of the same slot has a Job that goes on or, where the operator is the
+/// clock and lets no two slots run at once, another slot has.
+fn beside_another(cluster: &Cluster, run_uid: &str) -> Option<String> {
+    let run = cluster.runs.by_uid(run_uid)?;
+    let runs: Vec<Arc<AutomationRun>> = cluster.runs.all();
+    let owned =
+        |other: &AutomationRun, job: &Job| job.owner_references().iter().any(|owner| Some(&owner.uid) == other.metadata.uid.as_ref());
+    let goes_on = |other: &Arc<AutomationRun>| {
+        let live = |job: &&Arc<Job>| owned(other, job) && !job_controller::is_finished(job) && job.metadata.deletion_timestamp.is_none();
+        other.uid() != run.uid() && !ledger::is_finished(other) && cluster.jobs.iter().any(|job| live(&job))
+    };
+    let key = admission::key(run, &runs)?;
+    if let Some(other) = runs.iter().find(|other| goes_on(other) && admission::key(other, &runs).as_ref() == Some(&key)) {
+        return Some(format!("run {} starts beside {}, of the same slot", run.name_any(), other.name_any()));
+    }
+    let policy =
+        |task: &Arc<crate::api::AutomationTask>| task.spec.schedule.as_ref().and_then(|s| s.concurrency_policy).unwrap_or_default();
+    let in_turn = cluster.tasks.iter().all(|task| policy(task) != crate::api::ConcurrencyPolicy::Allow);
+    let scheduled = |run: &AutomationRun| run.spec.triggered_by().is_scheduled();
+    let adopted = |run: &AutomationRun| run.annotations().contains_key(label::ADOPTED_UID);
+    let first = cluster.jobs.iter().all(|job| !owned(run, job));
+    if in_turn && first && scheduled(run) && !adopted(run) {
+        // What a CronJob starts it starts beside everything.
+        let other = runs.iter().find(|other| goes_on(other) && scheduled(other) && !adopted(other));
+        return other.map(|other| format!("run {} starts beside {}, of another slot", run.name_any(), other.name_any()));
+    }
+    None
 }

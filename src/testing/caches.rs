@@ -15,7 +15,8 @@ use super::{
     store::{Entry, Store},
 };
 use crate::{
-    api::{AutomationRun, AutomationTask, label},
+    admission,
+    api::{AutomationRun, AutomationTask, Backfill, Phase, label},
     ledger,
     outcome::PodSeen,
 };
@@ -25,6 +26,7 @@ use crate::{
 pub enum Key {
     Task(String),
     Run(String),
+    Backfill(String),
 }
 
 /// One kind, as far as its watch has told.
@@ -117,6 +119,7 @@ pub struct Lags {
     pub cron_jobs: Lag,
     pub jobs: Lag,
     pub pods: Lag,
+    pub backfills: Lag,
 }
 
 /// All kinds.
@@ -127,6 +130,7 @@ pub struct Caches {
     pub cron_jobs: Cache<CronJob>,
     pub jobs: Cache<Job>,
     pub pods: Cache<Pod>,
+    pub backfills: Cache<Backfill>,
 }
 
 impl Caches {
@@ -146,7 +150,10 @@ impl Caches {
         }
         let jobs: Vec<Arc<Job>> = jobs.into_iter().map(|entry| entry.object).collect();
         let pods: Vec<Arc<Pod>> = pods.into_iter().map(|entry| entry.object).collect();
-        self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods)
+        let backfills = self.backfills.take_all(&cluster.backfills, lags.backfills, now);
+        let mut touched = self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods);
+        touched.extend(backfills.iter().map(|backfill| Key::Backfill(backfill.name_any())));
+        touched
     }
 
     /// With a Job go the last views of its pods.
@@ -181,7 +188,10 @@ impl Caches {
         let cron_jobs = self.cron_jobs.list(&cluster.cron_jobs);
         let jobs = self.jobs.list(&cluster.jobs);
         let pods = self.pods.list(&cluster.pods);
-        self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods)
+        let backfills = self.backfills.list(&cluster.backfills);
+        let mut touched = self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods);
+        touched.extend(backfills.iter().map(|backfill| Key::Backfill(backfill.name_any())));
+        touched
     }
 
     /// When a watch tells something next.
@@ -192,6 +202,7 @@ impl Caches {
             self.cron_jobs.next(&cluster.cron_jobs, lags.cron_jobs),
             self.jobs.next(&cluster.jobs, lags.jobs),
             self.pods.next(&cluster.pods, lags.pods),
+            self.backfills.next(&cluster.backfills, lags.backfills),
         ];
         next.into_iter().flatten().min()
     }
@@ -211,7 +222,14 @@ impl Caches {
         let by_task = tasks.iter().flat_map(|task| self.task_touched(&task.name_any()));
         let by_run = runs.iter().flat_map(|run| {
             let task = Key::Task(run.spec.task_ref.name.clone());
-            [Some(task), (!ledger::is_finished(run)).then(|| Key::Run(run.name_any()))].into_iter().flatten()
+            let gone = self.runs.get(&run.name_any()).is_none_or(|there| there.uid() != run.uid());
+            if !ledger::is_finished(run) && !gone {
+                return vec![task, Key::Run(run.name_any())];
+            }
+            let backfill = run.labels().get(label::BACKFILL).map(|name| Key::Backfill(name.clone()));
+            let queued = |run: &&Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
+            let queued = self.runs_of(&run.spec.task_ref.name).filter(queued).map(|run| Key::Run(run.name_any()));
+            std::iter::once(task).chain(backfill).chain(queued).collect()
         });
         let by_cron_job = cron_jobs.iter().filter_map(|cron_job| Some(Key::Task(cron_job.labels().get(label::TASK)?.clone())));
         let by_job = jobs.iter().filter_map(|job| run_of(job).or_else(|| Some(Key::Task(job.labels().get(label::TASK)?.clone()))));
@@ -220,9 +238,10 @@ impl Caches {
     }
 
     fn task_touched(&self, task: &str) -> Vec<Key> {
-        let waits = |run: &AutomationRun| run.status.as_ref().is_none_or(|status| status.start_time.is_none()) && !ledger::is_finished(run);
-        let waiting = self.runs_of(task).filter(|run| waits(run)).map(|run| Key::Run(run.name_any()));
-        std::iter::once(Key::Task(task.to_owned())).chain(waiting).collect()
+        let waiting = self.runs_of(task).filter(|run| admission::is_waiting(run)).map(|run| Key::Run(run.name_any()));
+        let backfills = self.backfills.iter().filter(|backfill| backfill.spec.task_ref.name == task);
+        let backfills = backfills.map(|backfill| Key::Backfill(backfill.name_any()));
+        std::iter::once(Key::Task(task.to_owned())).chain(waiting).chain(backfills).collect()
     }
 }
 

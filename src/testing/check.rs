@@ -15,6 +15,7 @@ impl Planned {
         match self {
             Planned::Task { plan, .. } => &plan.changes,
             Planned::Run { plan, .. } => &plan.changes,
+            Planned::Backfill { plan, .. } => &plan.changes,
         }
     }
 }
@@ -24,6 +25,7 @@ pub fn check(planned: &Planned) -> Vec<String> {
     let mut wrong = match planned {
         Planned::Task { plan, now, .. } => common(plan, *now),
         Planned::Run { plan, now, .. } => common(plan, *now),
+        Planned::Backfill { plan, now, .. } => common(plan, *now),
     };
     match planned {
         Planned::Run { seen, plan, .. } => {
@@ -40,6 +42,17 @@ pub fn check(planned: &Planned) -> Vec<String> {
             }
             if plan.changes.iter().any(|change| !is_of_run(change)) {
                 wrong.push(format!("run {name} writes what is not its own: {:?}", plan.changes));
+            }
+        }
+        Planned::Backfill { seen, plan, .. } => {
+            let status = &plan.status;
+            let room = seen.backfill.spec.concurrency.unwrap_or(1);
+            let made = plan.changes.iter().filter(|change| matches!(change, Change::CreateRun(_))).count();
+            if i32::try_from(status.active.len() + made).unwrap_or(i32::MAX) > room {
+                wrong.push(format!("a backfill has {:?} and makes {made} runs, of {room}", status.active));
+            }
+            if plan.changes.iter().any(|change| !matches!(change, Change::CreateRun(_) | Change::CancelRun { .. })) {
+                wrong.push(format!("a backfill writes what is not its own: {:?}", plan.changes));
             }
         }
         Planned::Task { seen, plan, .. } => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
+        apps::v1::ControllerRevision,
         batch::v1::{CronJob, Job},
         core::v1::Pod,
     },
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::store::{Denied, Store};
 use crate::{
-    api::{AutomationRun, AutomationTask},
+    api::{AutomationRun, AutomationTask, Backfill},
     outcome::Trouble,
 };
 
@@ -37,6 +38,8 @@ pub struct Cluster {
     pub cron_jobs: Store<CronJob>,
     pub jobs: Store<Job>,
     pub pods: Store<Pod>,
+    pub backfills: Store<Backfill>,
+    pub revisions: Store<ControllerRevision>,
     pub warnings: Vec<Warned>,
     /// A quota leaves no room for another Job.
     pub jobs_refused: bool,
@@ -57,7 +60,8 @@ pub enum Patch<'a> {
 impl Cluster {
     /// Rises with everything that becomes of any object.
     pub fn version(&self) -> usize {
-        self.tasks.log().len() + self.runs.log().len() + self.cron_jobs.log().len() + self.jobs.log().len() + self.pods.log().len()
+        let ours = self.tasks.log().len() + self.runs.log().len() + self.backfills.log().len() + self.revisions.log().len();
+        ours + self.cron_jobs.log().len() + self.jobs.log().len() + self.pods.log().len()
     }
 
     pub fn warn(&mut self, about: &impl ResourceExt, reason: &str, message: &str) {
@@ -78,6 +82,24 @@ impl Cluster {
             ));
         }
         self.jobs.create(self.now, job)
+    }
+
+    pub fn create_revision(&mut self, object: &Value) -> Result<Arc<ControllerRevision>, Denied> {
+        self.revisions.create(self.now, parse(object)?)
+    }
+
+    pub fn delete_revision(&mut self, name: &str, uid: &str) -> Result<(), Denied> {
+        present(&self.revisions, name, uid, None)?;
+        self.revisions.remove(self.now, name);
+        Ok(())
+    }
+
+    /// Writes a backfill's status where the backfill is still as it was seen.
+    pub fn report_backfill(&mut self, seen: &Backfill, status: crate::api::BackfillStatus) -> Result<Arc<Backfill>, Denied> {
+        let version = seen.resource_version();
+        let mut backfill = (**present(&self.backfills, &seen.name_any(), &seen.uid().unwrap_or_default(), version.as_deref())?).clone();
+        backfill.status = Some(status);
+        Ok(self.backfills.put(self.now, backfill))
     }
 
     pub fn create_cron_job(&mut self, object: &Value) -> Result<Arc<CronJob>, Denied> {
@@ -191,6 +213,7 @@ impl Cluster {
             || self.runs.by_uid(uid).is_some()
             || self.cron_jobs.by_uid(uid).is_some()
             || self.jobs.by_uid(uid).is_some()
+            || self.backfills.by_uid(uid).is_some()
     }
 
     /// The garbage collector: what has owners and none of them left goes; owners that are gone are taken off the rest.
@@ -207,6 +230,11 @@ impl Cluster {
         for cron_job in self.cron_jobs.all() {
             if matches!(self.orphaned(&*cron_job), Orphaned::Wholly) {
                 self.cron_jobs.remove(self.now, &cron_job.name_any());
+            }
+        }
+        for revision in self.revisions.all() {
+            if matches!(self.orphaned(&*revision), Orphaned::Wholly) {
+                self.revisions.remove(self.now, &revision.name_any());
             }
         }
         for job in self.jobs.all() {

@@ -12,16 +12,17 @@ use super::{
     crashes::known_stories,
     history::expect_none,
     operator::Planned,
+    people::Act,
     scenario::Scenario,
     settle::essence,
     strategies::{any_scenario, config},
     world::World,
 };
 use crate::{
-    api::{AutomationRun, AutomationRunStatus, Phase, label},
+    api::{AutomationRun, AutomationRunStatus, BackfillPhase, Phase, condition, label},
     ledger,
     outcome::JobSeen,
-    plan::{self, Change, Plan, automation_run, automation_task},
+    plan::{self, Change, Plan, automation_run, automation_task, backfill},
 };
 
 /// Every plan of the world, and what is wrong with it by the law.
@@ -47,6 +48,11 @@ fn deterministic_the_same_view_gives_the_same_plan() {
                 other.runs.reverse();
                 other.cron_jobs.reverse();
                 (plan::automation_task::plan(&other, *now) != *plan).then(|| format!("{plan:?}"))
+            }
+            Planned::Backfill { seen, now, plan } => {
+                let mut other = seen.clone();
+                other.runs.reverse();
+                (plan::backfill::plan(&other, *now) != *plan).then(|| format!("{plan:?}"))
             }
         });
     });
@@ -133,7 +139,7 @@ fn explained_a_run_that_neither_runs_nor_is_finished_says_what_it_waits_on() {
     hold(|scenario| {
         each_plan(scenario, |planned| match planned {
             Planned::Run { seen, plan, .. } => unexplained(seen, plan),
-            Planned::Task { .. } => None,
+            Planned::Task { .. } | Planned::Backfill { .. } => None,
         });
     });
 }
@@ -152,8 +158,19 @@ fn quiet_a_plan_from_the_status_it_would_write_changes_nothing() {
                 let next = plan::automation_task::plan(&with_task_status(seen, plan), *now);
                 // What the status has taken up may go, and only that.
                 let more: Vec<&Change> = next.changes.iter().filter(|change| !plan.changes.contains(change)).collect();
-                let prunes = more.iter().all(|change| matches!(change, Change::DeleteJob { .. } | Change::DeleteRun { .. }));
+                let prunes = more
+                    .iter()
+                    .all(|change| matches!(change, Change::DeleteJob { .. } | Change::DeleteRun { .. } | Change::DeleteCronJob { .. }));
                 (next.status != plan.status || !prunes || !next.notices.is_empty()).then(|| format!("{plan:?}\nthen {next:?}"))
+            }
+            Planned::Backfill { seen, now, plan } => {
+                let status = Some(plan.status.clone());
+                let backfill = crate::api::Backfill { status, ..(*seen.backfill).clone() };
+                let next = plan::backfill::plan(&backfill::Seen { backfill: backfill.into(), ..seen.clone() }, *now);
+                let more = next.changes.iter().any(|change| !plan.changes.contains(change));
+                // A run that has ended already is counted in the next pass.
+                let counts = next.status.active.len() < plan.status.active.len();
+                ((next.status != plan.status || more) && !counts).then(|| format!("{plan:?}\nthen {next:?}"))
             }
         });
     });
@@ -165,11 +182,18 @@ fn awake_something_will_bring_the_operator_back_until_the_end() {
         let world = World::ended_with_plans(scenario);
         let asleep = world.operator.planned.iter().flatten().filter_map(|planned| match planned {
             Planned::Run { seen, plan, .. } => fell_asleep(seen, plan),
-            Planned::Task { .. } => None,
+            Planned::Task { .. } | Planned::Backfill { .. } => None,
         });
         expect_none(&world, asleep);
         // The worlds end when nothing is due any more: whatever is unfinished then would be so for ever.
         let unfinished = world.cluster.runs.iter().filter(|run| !ledger::is_finished(run)).map(|run| format!("{:?}", run.status));
+        expect_none(&world, unfinished);
+        let unfinished = world.cluster.backfills.iter().filter_map(|backfill| {
+            let status = backfill.status.clone().unwrap_or_default();
+            let waits = matches!(status.phase, Some(BackfillPhase::Finished | BackfillPhase::DryRun | BackfillPhase::Paused));
+            let wrong = condition::find(&status.conditions, condition::READY).is_some_and(|ready| ready.status == "False");
+            (!waits && !wrong).then(|| format!("{status:?}"))
+        });
         expect_none(&world, unfinished);
         let armed = world.cluster.cron_jobs.iter().map(|cron_job| format!("{} is left of a schedule that is no more", cron_job.name_any()));
         expect_none(&world, armed);
@@ -234,10 +258,21 @@ fn made_twice(world: &World) -> Vec<String> {
     for entry in world.cluster.jobs.births() {
         let job = &entry.object;
         let owner = job.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone());
+        let run = world.cluster.runs.births().find(|run| run.object.uid() == owner).map(|entry| entry.object.clone());
+        // A slot's first attempt, whichever clock started it.
+        if let Some(slot) = run.filter(|run| run.spec.triggered_by().is_scheduled()).and_then(|run| run.spec.scheduled_time.clone())
+            && job.labels().get(label::ATTEMPT).is_some_and(|attempt| attempt == "1")
+        {
+            let what = format!("slot {} of {:?}", slot.0, job.labels().get(label::TASK));
+            made.entry(what).or_default().push(format!("{} at {}", entry.name, entry.at));
+        }
         let what = match (job.labels().get(label::ATTEMPT), job.annotations().get(label::CRONJOB_SLOT)) {
             (Some(attempt), _) => format!("attempt {attempt} of {owner:?}"),
             // Whichever of the task's CronJobs it is of.
-            (None, Some(slot)) => format!("slot {slot} of {:?}", job.labels().get(label::TASK)),
+            (None, Some(slot)) => {
+                let slot: jiff::Timestamp = slot.parse().unwrap_or_default();
+                format!("slot {slot} of {:?}", job.labels().get(label::TASK))
+            }
             (None, None) => continue,
         };
         made.entry(what).or_default().push(format!("{} at {}", entry.name, entry.at));
@@ -248,9 +283,11 @@ fn made_twice(world: &World) -> Vec<String> {
         }
     }
     let meddled = world.scenario.acts.iter().any(|(_, act)| act.destroys());
+    let unmade = world.scenario.acts.iter().any(|(_, act)| matches!(act, Act::DeleteRun(_) | Act::DeleteTask));
     made.into_iter()
-        // Whoever deletes a run before its Job bears its mark has the Job recorded anew.
-        .filter(|(what, times)| times.len() > 1 && !(meddled && what.starts_with("record")))
+        // Whoever deletes a run before its Job bears its mark has the Job recorded anew, and whoever deletes one before the
+        // task's status has taken up its slot has the slot run anew.
+        .filter(|(what, times)| times.len() > 1 && !(meddled && what.starts_with("record")) && !(unmade && what.starts_with("slot")))
         .map(|(what, times)| format!("{what}: {times:?}"))
         .collect()
 }
@@ -261,10 +298,12 @@ fn is_still_about(world: &World, planned: &Planned) -> bool {
     let there = match planned {
         Planned::Task { seen, .. } => world.cluster.tasks.by_uid(&seen.task.uid().unwrap_or_default()).is_some(),
         Planned::Run { seen, .. } => world.cluster.runs.by_uid(&seen.run.uid().unwrap_or_default()).is_some(),
+        Planned::Backfill { seen, .. } => world.cluster.backfills.by_uid(&seen.backfill.uid().unwrap_or_default()).is_some(),
     };
     let taken_away = planned.changes().iter().any(|change| match change {
         Change::CreateJob { name, .. } => world.cluster.jobs.log().iter().any(|entry| entry.deleted && entry.name == *name),
         Change::CreateRun(run) => world.cluster.runs.log().iter().any(|entry| entry.deleted && entry.name == run.name_any()),
+        Change::CreateRevision { name, .. } => world.cluster.revisions.log().iter().any(|entry| entry.deleted && entry.name == *name),
         Change::CreateCronJob(wanted) => world.cluster.cron_jobs.log().iter().any(|entry| entry.deleted && entry.name == wanted.name),
         _ => false,
     });
@@ -284,6 +323,7 @@ fn moves_backwards(world: &World, stale: &Planned) -> Vec<String> {
         Planned::Run { plan, now, .. } if plan.may_wait(*now) => Ok(None),
         Planned::Task { seen, plan, .. } => other.operator.report_task(&mut other.cluster, &seen.task, plan.status.clone()),
         Planned::Run { seen, plan, .. } => other.operator.report_run(&mut other.cluster, &seen.run, None, plan.status.clone()),
+        Planned::Backfill { seen, plan, .. } => other.operator.report_backfill(&mut other.cluster, &seen.backfill, plan.status.clone()),
     };
     drop(reported);
     let mut wrong = unmade(&other);
@@ -350,6 +390,8 @@ fn unexplained(seen: &automation_run::Seen, plan: &Plan<AutomationRunStatus>) ->
 fn fell_asleep(seen: &automation_run::Seen, plan: &Plan<AutomationRunStatus>) -> Option<String> {
     let ended = plan.status.phase == Some(Phase::Finished);
     let stops = last_job(seen).is_some_and(|job| job.stopped.is_some());
-    let awake = ended || plan.wake.is_some() || !plan.changes.is_empty() || stops || between(seen);
+    // That the run before it has ended is told by its watch.
+    let queued = plan.status.phase == Some(Phase::Queued);
+    let awake = ended || queued || plan.wake.is_some() || !plan.changes.is_empty() || stops || between(seen);
     (!awake).then(|| format!("{plan:#?}"))
 }

@@ -28,6 +28,7 @@ mod history;
 mod laws;
 mod reference;
 mod settle;
+mod slots;
 mod stories;
 mod strategies;
 

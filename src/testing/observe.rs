@@ -11,14 +11,18 @@ use super::{
     cluster::Cluster,
 };
 use crate::{
-    api::{AutomationRun, AutomationTask, Contract, label},
-    ledger,
+    api::{AutomationRun, AutomationTask, Backfill, Contract, label},
+    build, ledger,
     observe::{
-        automation_run::{accounts_for_pods, belongs, expected_jobs},
+        automation_run::{accounts_for_pods, belongs, expected_jobs, wanted_revision},
         cron_job,
     },
     outcome::{JobEnd, JobSeen, Trouble},
-    plan::{automation_run, automation_task},
+    plan::{
+        automation_run::{self, Frozen},
+        automation_task::{self, RevisionSeen},
+        backfill as plan_backfill,
+    },
 };
 
 /// What is known about a task.
@@ -36,10 +40,50 @@ pub fn task(cluster: &Cluster, caches: &Caches, task: Arc<AutomationTask>) -> au
         runs: caches.runs_of(&name).cloned().collect(),
         runs_gone: marks.filter(gone).cloned().collect(),
         names_taken: unadopted.filter(|job| caches.runs.get(&job.name).is_some()).map(|job| job.name.clone()).collect(),
+        revisions: revisions(cluster, &task),
+        backfills: caches.backfills.iter().filter(|backfill| backfill.spec.task_ref.name == name).cloned().collect(),
         written: Vec::new(),
+        runs_made: Vec::new(),
+        revisions_made: Vec::new(),
         refusals: Vec::new(),
         task,
         jobs,
+    }
+}
+
+fn revisions(cluster: &Cluster, task: &AutomationTask) -> Vec<RevisionSeen> {
+    let known = task.status.as_ref().and_then(|status| status.revision.as_ref());
+    if known == Some(&build::revision_name(task)) {
+        return Vec::new();
+    }
+    let name = task.name_any();
+    let runs = || cluster.runs.iter().filter(|run| run.spec.task_ref.name == name).map(AsRef::as_ref);
+    cluster.revisions.iter().map(|revision| RevisionSeen::read(&**revision, runs())).collect()
+}
+
+/// The definition that a revision holds, where that is not the task as the cache has it.
+fn definition(cluster: &Cluster, task: Option<&Arc<AutomationTask>>, name: String) -> Option<Frozen> {
+    if task.is_some_and(|task| build::revision_name(task) == name) {
+        return None;
+    }
+    let found = cluster.revisions.get(&name).and_then(|revision| build::frozen_task(&json!(**revision)));
+    Some(found.map_or(Frozen::Gone(name), |task| Frozen::Task(Arc::new(task))))
+}
+
+/// What is known about a backfill.
+pub fn backfill(cluster: &Cluster, caches: &Caches, backfill: &Arc<Backfill>) -> plan_backfill::Seen {
+    let name = &backfill.spec.task_ref.name;
+    let task = caches.tasks.get(name).cloned();
+    let status = backfill.status.clone().unwrap_or_default();
+    let gone = |run: &String| caches.runs.get(run).is_none() && cluster.runs.get(run).is_none();
+    plan_backfill::Seen {
+        frozen: status.revision.and_then(|revision| definition(cluster, task.as_ref(), revision)),
+        task,
+        runs: caches.runs_of(name).cloned().collect(),
+        gone: status.active.into_iter().map(|entry| entry.run).filter(gone).collect(),
+        runs_made: Vec::new(),
+        refusals: Vec::new(),
+        backfill: backfill.clone(),
     }
 }
 
@@ -48,6 +92,8 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
     let mut seen = automation_run::Seen {
         task: caches.tasks.get(&run.spec.task_ref.name).cloned(),
         run: run.clone(),
+        frozen: None,
+        siblings: Vec::new(),
         jobs: Vec::new(),
         first_job: None,
         troubles: Vec::new(),
@@ -64,6 +110,16 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
         }
     }
     seen.jobs = jobs.iter().map(|job| read_job(cluster, caches, job)).collect();
+    let repeats = run.spec.rerun_of.is_some() && run.status.as_ref().is_none_or(|status| status.idempotency_key.is_none());
+    if seen.jobs.is_empty() || repeats {
+        let task = &run.spec.task_ref.name;
+        let live = cluster.runs.iter().filter(|other| other.spec.task_ref.name == *task);
+        let is_rerun = run.spec.rerun_of.is_some();
+        seen.siblings = if is_rerun { live.cloned().collect() } else { caches.runs_of(task).cloned().collect() };
+    }
+    if seen.jobs.is_empty() {
+        seen.frozen = wanted_revision(&seen).and_then(|name| definition(cluster, seen.task.as_ref(), name));
+    }
     seen.jobs.sort_by_key(|job| (job.attempt, job.created));
     let Some(last) = seen.jobs.last() else { return seen };
     let begun = last.pods.iter().any(|pod| pod.begun);

@@ -13,8 +13,8 @@ use super::{
     observe,
 };
 use crate::{
-    api::{AutomationRunStatus, AutomationTaskStatus},
-    plan::{self, Plan, automation_run, automation_task},
+    api::{AutomationRunStatus, AutomationTaskStatus, BackfillStatus},
+    plan::{self, Plan, automation_run, automation_task, backfill},
 };
 
 /// A watch that has said nothing for this long is not waited for, as in `controller::expectations`.
@@ -36,6 +36,7 @@ pub struct Mishaps {
 pub enum Planned {
     Task { seen: automation_task::Seen, now: Timestamp, plan: Plan<AutomationTaskStatus> },
     Run { seen: automation_run::Seen, now: Timestamp, plan: Plan<AutomationRunStatus> },
+    Backfill { seen: backfill::Seen, now: Timestamp, plan: Plan<BackfillStatus> },
 }
 
 /// One write request.
@@ -182,6 +183,10 @@ impl Operator {
                 let seen = observe::run(cluster, caches, caches.runs.get(name)?);
                 Planned::Run { plan: plan::automation_run::plan(&seen, now), seen, now }
             }
+            Key::Backfill(name) => {
+                let seen = observe::backfill(cluster, caches, caches.backfills.get(name)?);
+                Planned::Backfill { plan: plan::backfill::plan(&seen, now), seen, now }
+            }
         })
     }
 
@@ -190,6 +195,7 @@ impl Operator {
         let ended = match planned {
             Planned::Task { seen, plan, .. } => self.carry_out_task(cluster, key, seen, plan),
             Planned::Run { seen, plan, .. } => self.carry_out_run(cluster, key, seen, plan),
+            Planned::Backfill { seen, plan, .. } => self.carry_out_backfill(cluster, key, seen, plan),
         };
         match ended {
             Ok(wake) => {
@@ -220,9 +226,11 @@ impl Operator {
         mut plan: Plan<AutomationTaskStatus>,
     ) -> Result<Option<Timestamp>, Failure> {
         let mut applied = self.apply(cluster, &plan.changes)?;
-        if !applied.refusals.is_empty() || !applied.cron_jobs.is_empty() {
+        if applied.answers() {
             seen.refusals = std::mem::take(&mut applied.refusals);
             seen.written = std::mem::take(&mut applied.cron_jobs);
+            seen.runs_made = std::mem::take(&mut applied.runs_made);
+            seen.revisions_made = std::mem::take(&mut applied.revisions_made);
             plan = plan::automation_task::plan(&seen, cluster.now);
         }
         let before = seen.task.status.as_ref();
@@ -251,6 +259,26 @@ impl Operator {
         if differs && (self.tells_all || !plan.may_wait(cluster.now)) {
             let version = applied.version_of_run();
             applied.wrote.extend(self.report_run(cluster, &seen.run, version, plan.status)?);
+        }
+        self.expect(key, applied, cluster.now);
+        Ok(plan.wake)
+    }
+
+    fn carry_out_backfill(
+        &mut self,
+        cluster: &mut Cluster,
+        key: &Key,
+        mut seen: backfill::Seen,
+        mut plan: Plan<BackfillStatus>,
+    ) -> Result<Option<Timestamp>, Failure> {
+        let mut applied = self.apply(cluster, &plan.changes)?;
+        if applied.answers() {
+            seen.refusals = std::mem::take(&mut applied.refusals);
+            seen.runs_made = std::mem::take(&mut applied.runs_made);
+            plan = plan::backfill::plan(&seen, cluster.now);
+        }
+        if seen.backfill.status.as_ref() != Some(&plan.status) {
+            applied.wrote.extend(self.report_backfill(cluster, &seen.backfill, plan.status)?);
         }
         self.expect(key, applied, cluster.now);
         Ok(plan.wake)

@@ -1,12 +1,13 @@
 //! What people do to the objects: at any time, in any order, and not always wisely.
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::{NAMESPACE, cluster::Cluster, cron_job_controller, job_controller, operator::Operator, scenario::TASK, store::Store};
 use crate::{
-    api::{AutomationRun, ConcurrencyPolicy},
+    api::{AutomationRun, BackfillSpec, CatchUpPolicy, ConcurrencyPolicy, Definition, SlotRange, SlotSelection},
     ledger,
 };
 
@@ -24,8 +25,28 @@ pub enum Act {
     ChangeImage,
     Reschedule(String),
     Suspend(bool),
-    /// The task's `concurrencyPolicy` becomes Allow.
-    Allow,
+    /// The task's `concurrencyPolicy` becomes this.
+    Policy(ConcurrencyPolicy),
+    /// The schedule gets something that a CronJob has no place for, or loses it.
+    NeedOperator(bool),
+    /// Runs a run again.
+    Rerun {
+        name: String,
+        of: usize,
+        definition: Definition,
+    },
+    /// Asks for the slots of the last so many seconds.
+    Backfill {
+        name: String,
+        seconds: i64,
+        select: SlotSelection,
+        concurrency: i32,
+    },
+    /// Cancels the first backfill.
+    CancelBackfill,
+    /// Pauses the first backfill, or lets it go on.
+    SuspendBackfill(bool),
+    DeleteBackfill,
     /// The task has no schedule any more.
     Unschedule,
     DeleteTask,
@@ -47,7 +68,7 @@ pub enum Act {
 impl Act {
     /// Whether it takes evidence away, so that nobody can be sure of how a run went.
     pub fn destroys(&self) -> bool {
-        matches!(self, Act::DeleteTask | Act::DeleteCronJob | Act::DeleteJob(_) | Act::DeleteRun(_))
+        matches!(self, Act::DeleteTask | Act::DeleteCronJob | Act::DeleteJob(_) | Act::DeleteRun(_) | Act::DeleteBackfill)
     }
 
     pub fn carry_out(&self, cluster: &mut Cluster, operator: &mut Operator) {
@@ -84,11 +105,38 @@ impl Act {
                     schedule.suspend = Some(*suspend);
                 }
             }),
-            Act::Allow => edit_task(cluster, |spec| {
-                if let Some(schedule) = &mut spec.schedule {
-                    schedule.concurrency_policy = Some(ConcurrencyPolicy::Allow);
+            Act::Policy(policy) => edit_task(cluster, |spec| {
+                if let Some(schedule) = spec.schedule.as_mut().filter(|schedule| schedule.catch_up_policy() != CatchUpPolicy::All) {
+                    schedule.concurrency_policy = Some(*policy);
                 }
             }),
+            Act::NeedOperator(needed) => edit_task(cluster, |spec| {
+                if let Some(schedule) = &mut spec.schedule {
+                    schedule.exclude = if *needed { vec!["2000-01-01".to_owned()] } else { Vec::new() };
+                }
+            }),
+            Act::Rerun { name, of, definition } => {
+                if let Some(of) = choose(&cluster.runs, *of, |run| run.name_any() != *name) {
+                    let spec = json!({ "taskRef": { "name": TASK }, "rerunOf": of, "definition": definition });
+                    create_run(cluster, name, &spec);
+                }
+            }
+            Act::Backfill { name, seconds, select, concurrency } => {
+                let range = SlotRange { from: Time(now - SignedDuration::from_secs(*seconds)), to: Time(now) };
+                let spec = json!({ "taskRef": { "name": TASK }, "range": range, "select": select, "concurrency": concurrency });
+                let meta = json!({ "name": name, "namespace": NAMESPACE });
+                let backfill = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "Backfill", "metadata": meta, "spec": spec });
+                if let Ok(backfill) = serde_json::from_value(backfill) {
+                    drop(cluster.backfills.create(now, backfill));
+                }
+            }
+            Act::CancelBackfill => edit_backfill(cluster, |spec| spec.cancel = Some(true)),
+            Act::SuspendBackfill(suspend) => edit_backfill(cluster, |spec| spec.suspend = Some(*suspend)),
+            Act::DeleteBackfill => {
+                if let Some(name) = choose(&cluster.backfills, 0, |_| true) {
+                    cluster.backfills.remove(now, &name);
+                }
+            }
             Act::Unschedule => edit_task(cluster, |spec| spec.schedule = None),
             Act::DeleteTask => cluster.tasks.remove(now, TASK),
             Act::DeleteCronJob => {
@@ -143,6 +191,16 @@ fn create_run(cluster: &mut Cluster, name: &str, spec: &serde_json::Value) {
     if let Ok(run) = serde_json::from_value(run) {
         // A name that is taken is refused, as people are.
         drop(cluster.runs.create(cluster.now, run));
+    }
+}
+
+fn edit_backfill(cluster: &mut Cluster, change: impl FnOnce(&mut BackfillSpec)) {
+    let now = cluster.now;
+    if let Some(name) = choose(&cluster.backfills, 0, |_| true) {
+        cluster.backfills.edit(now, &name, |backfill| {
+            change(&mut backfill.spec);
+            backfill.metadata.generation = backfill.metadata.generation.map(|generation| generation + 1);
+        });
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     script::{End, Life, OnTerm, Start},
     world::World,
 };
-use crate::api::{AttemptClass, AutomationRun, AutomationRunStatus, Outcome, label};
+use crate::api::{AttemptClass, AutomationRun, AutomationRunStatus, ConcurrencyPolicy, Outcome, label};
 
 fn on_demand(spec: Value, lives: Vec<Life>) -> AutomationRunStatus {
     World::ended(&Scenario::new(spec, lives).on_demand()).run_status("r1")
@@ -251,7 +251,7 @@ fn a_job_that_is_suspended_says_so_and_can_be_stopped() {
 #[test]
 fn an_edit_of_the_overlap_policy_runs_no_slot_that_lies_before_it() {
     let spec = json!({ "schedule": { "cron": ["* * * * *"], "startingDeadlineSeconds": 200 } });
-    let scenario = Scenario::new(spec, vec![Life::exit(170, 0)]).with(110, Act::Allow).during(230);
+    let scenario = Scenario::new(spec, vec![Life::exit(170, 0)]).with(110, Act::Policy(ConcurrencyPolicy::Allow)).during(230);
     let world = World::ended(&scenario);
     let starts: Vec<(i64, i64)> = world
         .all_runs()

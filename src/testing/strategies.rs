@@ -9,6 +9,8 @@ use proptest::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::api::{ConcurrencyPolicy, Definition, SlotSelection};
+
 use super::{
     caches::{Lag, Lags},
     operator::Mishaps,
@@ -54,6 +56,23 @@ pub fn undisturbed_scenario() -> impl Strategy<Value = Scenario> {
     })
 }
 
+/// A task that the operator alone can keep, with mishaps, and nobody who edits its schedule or takes runs away.
+pub fn clocked_scenario() -> impl Strategy<Value = Scenario> {
+    let away = collection::vec((0..400_i64, select(vec![1_i64, 30, 200])), 0..3);
+    let pause = option::of((0..400_i64, 0..200_i64));
+    (any_scenario(), away, pause, scripts_of(judged_life())).prop_map(|(mut scenario, away, pause, script)| {
+        let mut acts: Vec<(i64, Act)> = away.into_iter().map(|(at, seconds)| (at, Act::StopOperator(seconds))).collect();
+        if let Some((at, seconds)) = pause {
+            acts.extend([(at, Act::Suspend(true)), (at + seconds, Act::Suspend(false))]);
+        }
+        if scenario.spec["schedule"].is_null() {
+            scenario.spec["schedule"] = json!({ "cron": ["*/2 * * * *"] });
+        }
+        scenario.spec["schedule"]["exclude"] = json!(["2000-01-01"]);
+        Scenario { script, acts, ..scenario }
+    })
+}
+
 fn create_run(name: &str) -> Act {
     Act::CreateRun { name: name.to_owned(), parameters: Vec::new() }
 }
@@ -78,13 +97,28 @@ fn spec() -> impl Strategy<Value = Value> {
 fn schedule() -> impl Strategy<Value = Value> {
     let lines =
         select(vec![json!(["*/2 * * * *"]), json!(["*/3 * * * *"]), json!(["*/5 * * * *"]), json!(["*/4 * * * *", "1-59/4 * * * *"])]);
-    (lines, select(vec!["Allow", "Forbid", "Replace"]), option::of(select(vec![10, 60, 200]))).prop_map(|(lines, policy, deadline)| {
+    let policy = select(vec!["Allow", "Forbid", "Replace", "Allow", "Forbid", "Replace", "Queue"]);
+    let catch_up = option::weighted(0.3, (select(vec!["None", "Latest", "All"]), 1..4_i32));
+    let deadline = option::of(select(vec![10, 60, 200]));
+    (lines, policy, deadline, catch_up, prop::bool::weighted(0.3)).prop_map(|(lines, policy, deadline, catch_up, needs_operator)| {
         let mut schedule = json!({ "cron": lines, "concurrencyPolicy": policy });
         if let Some(deadline) = deadline {
             schedule["startingDeadlineSeconds"] = json!(deadline);
         }
+        if needs_operator {
+            schedule["daylightSaving"] = json!({ "gap": "RunAfter" });
+        }
+        match catch_up {
+            Some(("All", limit)) if matches!(policy, "Allow" | "Queue") => schedule["catchUp"] = json!({ "policy": "All", "limit": limit }),
+            Some((policy, _)) if policy != "All" => schedule["catchUp"] = json!({ "policy": policy }),
+            _ => {}
+        }
         schedule
     })
+}
+
+fn any_selection() -> impl Strategy<Value = SlotSelection> {
+    select(vec![SlotSelection::Missing, SlotSelection::Failed, SlotSelection::MissingOrFailed, SlotSelection::All])
 }
 
 fn retry() -> impl Strategy<Value = Value> {
@@ -169,7 +203,15 @@ fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
         1 => Just(Act::DeleteTask),
         1 => Just(Act::DeleteCronJob),
         1 => Just(Act::EditCronJob),
-        1 => Just(Act::Allow),
+        1 => select(vec![ConcurrencyPolicy::Allow, ConcurrencyPolicy::Queue, ConcurrencyPolicy::Forbid]).prop_map(Act::Policy),
+        2 => any::<bool>().prop_map(Act::NeedOperator),
+        2 => (select(vec!["r4", "r5"]), 0..4_usize, select(vec![Definition::Current, Definition::Original]))
+            .prop_map(|(name, of, definition)| Act::Rerun { name: name.to_owned(), of, definition }),
+        2 => (select(vec!["b1", "b2"]), select(vec![100_i64, 500]), any_selection(), 1..4_i32)
+            .prop_map(|(name, seconds, select, concurrency)| Act::Backfill { name: name.to_owned(), seconds, select, concurrency }),
+        1 => Just(Act::CancelBackfill),
+        1 => any::<bool>().prop_map(Act::SuspendBackfill),
+        1 => Just(Act::DeleteBackfill),
         1 => (0..4_usize).prop_map(Act::DeleteJob),
         1 => (0..4_usize, any::<bool>()).prop_map(|(which, suspend)| Act::SuspendJob(which, suspend)),
         2 => (0..4_usize).prop_map(Act::DeletePod),
@@ -193,7 +235,14 @@ fn lags() -> impl Strategy<Value = Lags> {
             }),
         })
     };
-    (lag(), lag(), lag(), lag(), lag()).prop_map(|(tasks, runs, cron_jobs, jobs, pods)| Lags { tasks, runs, cron_jobs, jobs, pods })
+    (lag(), lag(), lag(), lag(), lag(), lag()).prop_map(|(tasks, runs, cron_jobs, jobs, pods, backfills)| Lags {
+        tasks,
+        runs,
+        cron_jobs,
+        jobs,
+        pods,
+        backfills,
+    })
 }
 
 fn mishaps() -> impl Strategy<Value = Mishaps> {

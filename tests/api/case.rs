@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, stream};
 use kube::Client;
-use nightshift::api::{AutomationRun, AutomationTask};
+use nightshift::api::{AutomationRun, AutomationTask, Backfill};
 use serde_json::Value;
 
 use crate::{
@@ -51,6 +51,7 @@ async fn run(client: &Client, namespace: &str, case: Case) -> Result<(), String>
 fn readable(stored: Value) -> Result<(), serde_json::Error> {
     match stored["kind"].as_str() {
         Some("AutomationTask") => serde_json::from_value::<AutomationTask>(stored).map(drop),
+        Some("Backfill") => serde_json::from_value::<Backfill>(stored).map(drop),
         _ => serde_json::from_value::<AutomationRun>(stored).map(drop),
     }
 }
@@ -73,6 +74,17 @@ pub fn run_of(spec: &str) -> Value {
 /// The same under another name.
 pub fn run_named(name: &str, spec: &str) -> Value {
     object("AutomationRun", name, "{taskRef: {name: nightly-import}}", spec)
+}
+
+/// A backfill of that task over a month, changed by a merge patch of its spec.
+pub fn backfill(spec: &str) -> Value {
+    backfill_named("november", spec)
+}
+
+/// The same under another name.
+pub fn backfill_named(name: &str, spec: &str) -> Value {
+    let minimal = "{taskRef: {name: nightly-import}, range: {from: '2026-11-01T00:00:00Z', to: '2026-11-30T23:59:59Z'}}";
+    object("Backfill", name, minimal, spec)
 }
 
 fn object(kind: &str, name: &str, minimal: &str, patch: &str) -> Value {

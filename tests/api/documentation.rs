@@ -108,6 +108,12 @@ async fn kubectl_explains_every_field() {
         ("atask.spec.template.spec.containers.name", "automation itself"),
         ("automationrun.status.attempts", "exitCode\t<integer>"),
         ("arun.spec.cancel", "cannot be taken back"),
+        ("arun.spec", "enum: Current, Original"),
+        ("atask.spec.schedule.catchUp", "policy\t<string> -required-"),
+        ("atask.spec.schedule.exclude", "2026-12-25"),
+        ("atask.spec.parameters.fromSlot", "format(slot, '%Y-%m-%d')"),
+        ("abackfill.spec.range", "to\t<string> -required-"),
+        ("abackfill.spec.dryRun", "Set it to false to begin"),
     ] {
         let said = explain(path).await;
         let unwrapped = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

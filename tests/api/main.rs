@@ -6,10 +6,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfill;
 mod case;
 mod documentation;
 mod hostile_text;
+mod policies;
 mod run;
+mod schedule;
 mod schema;
 mod selection;
 mod server;

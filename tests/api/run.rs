@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     case::{accepts, check, rejects, run_named, run_of},
     server::{Keep, create, patch},
-    support::{install_crds, with_temp_namespace},
+    support::{install_crds, operator_client, with_temp_namespace},
 };
 
 #[tokio::test]
@@ -62,6 +62,61 @@ async fn refuses_a_run_of_nothing_or_of_what_nobody_may_ask() {
             ),
             rejects("the trigger without a slot", run_of("trigger: Schedule"), "spec.scheduledTime", "leave both out to run now"),
             rejects("a slot that is no time", run_of("{trigger: Schedule, scheduledTime: tomorrow}"), "spec.scheduledTime", "date-time"),
+            rejects(
+                "a slot of a run on demand",
+                run_of("{trigger: Manual, scheduledTime: '2026-01-31T02:30:00Z'}"),
+                "spec.scheduledTime",
+                "leave both out to run now",
+            ),
+            rejects("a slot caught up without a slot", run_of("trigger: CatchUp"), "spec.scheduledTime", "leave both out to run now"),
+            rejects("a run of a backfill without a slot", run_of("trigger: Backfill"), "spec.scheduledTime", "leave both out to run now"),
+            rejects("a rerun of nothing", run_of("trigger: Rerun"), "spec.rerunOf", "name the run to repeat in rerunOf"),
+            rejects(
+                "a rerun that says it is none",
+                run_of("{trigger: Manual, rerunOf: nightly-import-0}"),
+                "spec.rerunOf",
+                "leave trigger out",
+            ),
+            rejects(
+                "a rerun that is the slot's own run",
+                run_of("{trigger: Schedule, scheduledTime: '2026-01-31T02:30:00Z', rerunOf: nightly-import-0}"),
+                "spec.rerunOf",
+                "leave trigger out",
+            ),
+            rejects(
+                "a rerun that says which slot",
+                run_of("{rerunOf: nightly-import-0, scheduledTime: '2026-01-31T02:30:00Z'}"),
+                "spec.scheduledTime",
+                "leave both out",
+            ),
+            rejects("a run that repeats itself", run_of("rerunOf: nightly-import-1"), "spec.rerunOf", "name another run"),
+            rejects("a rerun of no name", run_of("rerunOf: ''"), "spec.rerunOf", "at least 1"),
+            rejects("a rerun of a name with dots", run_of("rerunOf: nightly.import"), "spec.rerunOf", "must be the name of a run"),
+            rejects(
+                "a rerun of a run in another namespace",
+                run_of("rerunOf: other/import-1"),
+                "spec.rerunOf",
+                "must be the name of a run",
+            ),
+            rejects(
+                "a rerun of a name of 56 characters",
+                run_of(&format!("rerunOf: {}", "a".repeat(56))),
+                "spec.rerunOf",
+                "may not be more than 55",
+            ),
+            rejects("a rerun of a list", run_of("rerunOf: [nightly-import-0]"), "spec.rerunOf", "must be of type string"),
+            rejects(
+                "a definition of what is no rerun",
+                run_of("definition: Original"),
+                "spec.definition",
+                "name the run to repeat in rerunOf, or leave definition out",
+            ),
+            rejects(
+                "an unknown definition",
+                run_of("{rerunOf: nightly-import-0, definition: Latest}"),
+                "spec.definition",
+                "supported values: \"Current\", \"Original\"",
+            ),
             rejects("a cancel that is a text", run_of("cancel: 'yes'"), "spec.cancel", "must be of type boolean"),
             rejects("an unknown field", run_of("params: {}"), "spec.params", "unknown field"),
         ];
@@ -82,10 +137,24 @@ async fn accepts_a_run_as_people_and_the_operator_write_it() {
             accepts("a generated name", generated),
             accepts("parameters of all kinds", run_of(r#"parameters: [{name: A, value: ''}, {name: _b1, value: "$(date) '\"\n"}]"#)),
             accepts("a run on demand that says so", run_of("trigger: Manual")),
-            accepts("the run of a slot", run_of("{trigger: Schedule, scheduledTime: '2026-01-31T02:30:00Z'}")),
             accepts("a run cancelled before it began", run_of("cancel: true")),
+            accepts("a rerun", run_of("rerunOf: nightly-import-0")),
+            accepts("a rerun that says so", run_of("{trigger: Rerun, rerunOf: nightly-import-0}")),
+            accepts("a rerun of what ran then", run_of("{rerunOf: nightly-import-0, definition: Original}")),
+            accepts(
+                "a rerun of what the task is now, with other parameters",
+                run_of("{rerunOf: nightly-import-0, definition: Current, parameters: [{name: A, value: '2'}]}"),
+            ),
+            accepts("nulls, as Helm charts leave them", {
+                let mut run = run_of("{}");
+                run["spec"] =
+                    json!({ "taskRef": { "name": "a" }, "scheduledTime": null, "rerunOf": null, "cancel": null, "parameters": null });
+                run
+            }),
         ];
         check(&client, &namespace, cases).await;
+        let of_slot = |trigger| accepts(trigger, run_of(&format!("{{trigger: {trigger}, scheduledTime: '2026-01-31T02:30:00Z'}}")));
+        check(&operator_client().await, &namespace, vec![of_slot("Schedule"), of_slot("CatchUp"), of_slot("Backfill")]).await;
     })
     .await;
 }
@@ -107,11 +176,24 @@ async fn can_only_be_cancelled_once_it_exists() {
         refused(json!({ "parameters": null }), "parameters of a run", another).await;
         refused(json!({ "trigger": "Manual" }), "trigger of a run", "cannot change").await;
         refused(json!({ "trigger": "Schedule", "scheduledTime": "2026-01-31T02:30:00Z" }), "scheduledTime of a run", "cannot change").await;
+        refused(json!({ "rerunOf": "other" }), "rerunOf of a run", another).await;
         change(json!({ "cancel": false }), Keep::DryRun).await.expect("cancel: false changes nothing");
 
         change(json!({ "cancel": true }), Keep::Stored).await.expect("a run can be cancelled");
         refused(json!({ "cancel": false }), "spec", "cancel cannot be taken back").await;
         refused(json!({ "cancel": null }), "spec", "cancel cannot be taken back").await;
+
+        let rerun = run_named("again", "{rerunOf: nightly-import-0, definition: Original}");
+        let rerun = create(&client, &namespace, &rerun, Keep::Stored).await.expect("the server takes it");
+        for (field, spec) in [
+            ("rerunOf of a run", json!({ "rerunOf": "nightly-import-1" })),
+            ("rerunOf of a run", json!({ "rerunOf": null, "definition": null })),
+            ("definition of a run", json!({ "definition": "Current" })),
+            ("definition of a run", json!({ "definition": null })),
+        ] {
+            let said = patch(&client, &namespace, &rerun, &json!({ "spec": spec }), Keep::DryRun).await.expect_err("the change is refused");
+            assert!(said.contains(field) && said.contains(another), "{spec}: {said}");
+        }
     })
     .await;
 }

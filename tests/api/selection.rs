@@ -6,13 +6,13 @@ use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
-use nightshift::api::{AutomationRun, AutomationTask};
+use nightshift::api::{AutomationRun, AutomationTask, Backfill};
 use serde_json::json;
 
 use crate::{
-    case::{run_named, task_named},
-    server::{Keep, create},
-    support::{eventually, install_crds, kubectl_ok, with_temp_namespace},
+    case::{backfill_named, run_named, task_named},
+    server::{Keep, create, patch_status},
+    support::{eventually, install_crds, kubectl_ok, operator_client, with_temp_namespace},
 };
 
 #[tokio::test]
@@ -42,10 +42,11 @@ async fn runs_are_selected_by_task_phase_outcome_and_result() {
             ("status.result=Bad,spec.taskRef.name=a", "a-2"),
         ];
         // An operator in the same cluster may have its own view of these runs; ours is written until it stands.
+        let operator = Api::<AutomationRun>::namespaced(operator_client().await, &namespace);
         eventually("each selector finds its runs", Duration::from_secs(30), async || {
             for (name, _, status) in &runs {
                 let status = json!({ "status": status });
-                api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(|e| e.to_string())?;
+                operator.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(|e| e.to_string())?;
             }
             for (selector, wanted) in cases {
                 let found = api.list(&ListParams::default().fields(selector)).await.map_err(|e| format!("{selector}: {e}"))?;
@@ -79,11 +80,34 @@ async fn tasks_are_selected_by_team() {
 }
 
 #[tokio::test]
+async fn backfills_are_selected_by_task_and_phase() {
+    with_temp_namespace(async |client, namespace| {
+        install_crds(&client).await;
+        let api = Api::<Backfill>::namespaced(client.clone(), &namespace);
+        let operator = operator_client().await;
+        for (name, task, phase) in [("a-1", "a", "Finished"), ("a-2", "a", "Running"), ("b-1", "b", "Finished")] {
+            let backfill = backfill_named(name, &format!("{{taskRef: {{name: {task}}}, dryRun: true}}"));
+            let stored = create(&client, &namespace, &backfill, Keep::Stored).await.expect("a backfill");
+            patch_status(&operator, &namespace, &stored, &json!({ "phase": phase }), Keep::Stored).await.expect("a status");
+        }
+        for (selector, wanted) in [("spec.taskRef.name=a", "a-1 a-2"), ("status.phase=Finished,spec.taskRef.name!=a", "b-1")] {
+            let found = api.list(&ListParams::default().fields(selector)).await.expect("the field is selectable");
+            let found: Vec<String> = found.iter().map(ResourceExt::name_any).collect();
+            assert_eq!(found.join(" "), wanted, "{selector}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn short_names_and_the_category_print_columns() {
     with_temp_namespace(async |client, namespace| {
         install_crds(&client).await;
         create(&client, &namespace, &task_named("import", "{}"), Keep::Stored).await.expect("a task");
         create(&client, &namespace, &run_named("import-1", "taskRef: {name: import-that-is-not}"), Keep::Stored).await.expect("a run");
+        create(&client, &namespace, &backfill_named("november", "{taskRef: {name: import-that-is-not}}"), Keep::Stored)
+            .await
+            .expect("a backfill");
         let get = async |what: &str, wide: &str| {
             let table = kubectl_ok(&["get", what, "--namespace", &namespace, "--output", wide], None).await;
             let title = table.lines().find(|line| line.starts_with("NAME")).unwrap_or_default().to_owned();
@@ -95,11 +119,14 @@ async fn short_names_and_the_category_print_columns() {
         assert_eq!(get("atask", "wide").await.0, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
         assert_eq!(get("arun", "").await.0, "NAME TASK PHASE OUTCOME REASON ATTEMPTS DURATION AGE");
         assert_eq!(get("arun", "wide").await.0, "NAME TASK PHASE OUTCOME REASON ATTEMPTS DURATION AGE TRIGGER MESSAGE");
-        let (_, both) = get("nightshift", "name").await;
-        assert!(
-            both.contains("automationtask.nightshift.dev/import\n") && both.contains("automationrun.nightshift.dev/import-1\n"),
-            "{both}"
-        );
+        assert_eq!(get("abackfill", "").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE");
+        assert_eq!(get("abackfill", "wide").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
+        let (_, all) = get("nightshift", "name").await;
+        for one in
+            ["automationtask.nightshift.dev/import\n", "automationrun.nightshift.dev/import-1\n", "backfill.nightshift.dev/november\n"]
+        {
+            assert!(all.contains(one), "{one} in {all}");
+        }
     })
     .await;
 }

@@ -32,10 +32,20 @@ pub async fn patch(client: &Client, namespace: &str, object: &Value, patch: &Val
     answer(client.request(request).await)
 }
 
+/// Merges `status` into the stored object's status.
+pub async fn patch_status(client: &Client, namespace: &str, object: &Value, status: &Value, keep: Keep) -> Result<Value, String> {
+    let params = PatchParams { dry_run: keep == Keep::DryRun, ..PatchParams::default() };
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let patch = Patch::Merge(serde_json::json!({ "status": status }));
+    let request = Request::new(url(namespace, object)).patch_subresource("status", name, &params, &patch).expect("a request");
+    answer(client.request(request).await)
+}
+
 fn url(namespace: &str, object: &Value) -> String {
     let plural = match object["kind"].as_str() {
         Some("AutomationTask") => "automationtasks",
         Some("AutomationRun") => "automationruns",
+        Some("Backfill") => "backfills",
         other => panic!("not a kind of ours: {other:?}"),
     };
     format!("/apis/nightshift.dev/v1alpha1/namespaces/{namespace}/{plural}")

@@ -34,6 +34,7 @@ parameters:
 - {name: DAY, description: The day to load., default: '2026-01-31', required: false}
 - {name: MODE, enum: [full, delta]}
 - {name: FORMAT, pattern: 'csv|json'}
+- {name: SLOT, fromSlot: 'format(slot, ''%Y-%m-%d'')'}
 secrets:
 - {name: DB_PASSWORD, secretKeyRef: {name: database, key: password}}
 - {name: TOKEN, secretKeyRef: {name: partner.example.com, key: token}, mountPath: /etc/partner/token}
@@ -42,8 +43,13 @@ schedule:
   cron: ['30 2 * * 1-5', 'H 4 * * SAT,SUN']
   timeZone: Europe/Berlin
   suspend: false
-  concurrencyPolicy: Forbid
+  concurrencyPolicy: Queue
   startingDeadlineSeconds: 300
+  catchUp: {policy: All, limit: 20}
+  exclude: ['2026-12-25', '2027-01-01']
+  daylightSaving: {gap: RunAfter, overlap: First}
+  notBefore: '2026-12-01T00:00:00Z'
+  notAfter: '2027-11-30T23:59:59Z'
 exitCodes: {noData: [2], retryable: [3, 75], fatal: [4], otherwise: Fatal}
 retry:
   limit: 3
@@ -136,7 +142,6 @@ async fn refuses_a_schedule_that_no_clock_can_keep() {
         rejects("cron as a text", task("schedule: {cron: '@daily'}"), "spec.schedule.cron", "must be of type array"),
         rejects("a deadline under the controller's ten seconds", task("schedule: {cron: ['@daily'], startingDeadlineSeconds: 5}"), "spec.schedule.startingDeadlineSeconds", "greater than or equal to 10"),
         rejects("a negative deadline", task("schedule: {cron: ['@daily'], startingDeadlineSeconds: -1}"), "spec.schedule.startingDeadlineSeconds", "greater than or equal to 10"),
-        rejects("an unknown overlap policy", task("schedule: {cron: ['@daily'], concurrencyPolicy: Queue}"), "spec.schedule.concurrencyPolicy", "supported values: \"Forbid\", \"Allow\", \"Replace\""),
     ]);
     refused(cases).await;
 }

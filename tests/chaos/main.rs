@@ -1,8 +1,9 @@
 //! The operator, stopped at each of its writes in turn and started again, and with answers lost or refused: the end is
-//! the same as without.
+//! the same as without. And two operators, of which the one that leads dies, leaves or freezes: the other goes on.
 //!
-//! The operator runs in this process, against the real API server and with real pods; the installed one is scaled to 0
-//! meanwhile. A kill is the end of its runtime: nothing in it gets to say goodbye.
+//! In the first the operator runs in this process, against the real API server and with real pods; the installed ones are
+//! scaled to 0 meanwhile. A kill is the end of its runtime: nothing in it gets to say goodbye. In the second the operators
+//! are processes.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::large_futures, reason = "a test fails by panicking, and lives on a stack of its own")]
 
@@ -10,6 +11,7 @@
 mod support;
 
 mod end;
+mod failover;
 mod fault;
 mod process;
 mod story;

@@ -8,7 +8,7 @@ use std::{
 use nightshift::{clock::Clock, controller::Operator, metrics::Metrics};
 use tokio::{runtime, sync::watch};
 
-use crate::{fault::Line, support::client};
+use crate::{fault::Line, support::operator_client};
 
 /// Looks after a namespace until it is dropped. Where it is killed, another takes its place.
 pub struct Process {
@@ -43,7 +43,7 @@ impl Drop for Process {
 fn live(namespaces: &[String], line: &Arc<Line>, mut stopped: watch::Receiver<bool>) -> bool {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let stopped = runtime.block_on(async {
-        let client = line.client(client().await);
+        let client = line.client(operator_client().await);
         let operator = Operator::new(client, namespaces, Clock::system(), Metrics::new().expect("metrics"));
         tokio::select! {
             () = operator.run() => panic!("the watches ended"),

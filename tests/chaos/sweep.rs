@@ -45,7 +45,7 @@ pub async fn sweep(story: &impl Story) {
         }
     }
     eprintln!("{writes} writes; {told} stories, {struck} with a fault that struck; {:.0?}", started.elapsed());
-    down.end().await;
+    down.end(&client).await;
     assert!(wrong.is_empty(), "{} of {told} stories ended otherwise:\n{}", wrong.len(), wrong.join("\n"));
     // Not all: the last faults lie beyond the last write, since the number of writes varies a little.
     assert!(struck * 10 >= told * 7, "only {struck} of {told} faults struck");

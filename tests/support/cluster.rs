@@ -25,11 +25,28 @@ pub(super) fn kubeconfig() -> PathBuf {
 
 /// A client of the cluster. Each test makes its own: a client's connections belong to the test's runtime.
 pub async fn client() -> Client {
+    Client::try_from(config().await).expect("the kubeconfig makes a client")
+}
+
+/// A client in another's name, and with the rights of these groups.
+pub async fn client_as(user: &str, groups: &[&str]) -> Client {
+    let mut config = config().await;
+    config.auth_info.impersonate = Some(user.to_owned());
+    config.auth_info.impersonate_groups = Some(groups.iter().map(|&group| group.to_owned()).collect());
+    Client::try_from(config).expect("the kubeconfig makes a client")
+}
+
+/// A client in the name of the installed operator, with all rights: the chart's admission policies let nobody else write
+/// what is the operator's.
+pub async fn operator_client() -> Client {
+    client_as("system:serviceaccount:nightshift-system:nightshift", &["system:masters"]).await
+}
+
+async fn config() -> Config {
     let path = kubeconfig();
     let kubeconfig = Kubeconfig::read_from(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let config = config.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    Client::try_from(config).expect("the kubeconfig makes a client")
+    config.unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// Installs the CRDs of this working tree, once for each test binary, and returns when the server validates by them.

@@ -13,15 +13,24 @@ run pods there, as whoever may create Jobs can.
 - apiGroups: [nightshift.dev]
   resources: [automationruns]
   verbs: [get, list, watch, create, patch, delete]
+# Backfills: read only, as tasks.
+- apiGroups: [nightshift.dev]
+  resources: [backfills]
+  verbs: [get, list, watch]
 # All that happened is written to status.
 - apiGroups: [nightshift.dev]
-  resources: [automationtasks/status, automationruns/status]
+  resources: [automationtasks/status, automationruns/status, backfills/status]
   verbs: [update]
-# The operator sets no finalizers. Where the API server enforces OwnerReferencesPermissionEnforcement, making a task or
-# run the owner of a Job or CronJob (blockOwnerDeletion) asks for this verb.
+# The operator sets no finalizers. Where the API server enforces OwnerReferencesPermissionEnforcement, making a task,
+# run or backfill the owner of what it creates (blockOwnerDeletion) asks for this verb.
 - apiGroups: [nightshift.dev]
-  resources: [automationtasks/finalizers, automationruns/finalizers]
+  resources: [automationtasks/finalizers, automationruns/finalizers, backfills/finalizers]
   verbs: [update]
+# What a run is to run is frozen in a ControllerRevision before it starts, so that an edit of the task changes no run in
+# flight and a rerun can take the original. It is never changed, and deleted once no run needs it.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, create, delete]
 # A schedule is a CronJob: it fires with the operator down. update puts hand edits right; patch suspends one whose task
 # is suspended while the rest of its spec cannot be carried out.
 - apiGroups: [batch]

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::adopt;
 use super::start::refused_job;
-use super::{Draft, End, Seen, after, cancelled, run_started, terms};
+use super::{Draft, End, Seen, after, cancel_reason, cancelled, run_started, terms};
 use crate::{
     api::{Attempt, AttemptClass, AutomationRunStatus, ConcurrencyPolicy, Outcome, Waiting},
     build,
@@ -36,6 +36,10 @@ pub(super) fn after_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus
     let uid = seen.run.metadata.uid.clone().unwrap_or_default();
     let mut changes = adopt(seen, job);
     let mut end = End { outcome: conclusion.outcome, reason: conclusion.reason, message: conclusion.message, at: Some(job.end_time()) };
+    if end.reason == reason::CANCELLED {
+        let (why, words) = cancel_reason(seen);
+        (end.reason, end.message) = (why.to_owned(), if why == reason::REPLACED { words } else { end.message });
+    }
     let next = retry::decide(retry::Failed {
         class: conclusion.class,
         attempt: job.attempt,
@@ -46,8 +50,9 @@ pub(super) fn after_job(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus
     });
     match next {
         retry::Next::At(_) if cancelled(seen) => {
-            let message = format!("spec.cancel was set while it waited to be tried again; the last attempt: {}", end.message);
-            end = End { outcome: Outcome::Cancelled, reason: reason::CANCELLED.to_owned(), message, at: Some(now) };
+            let (why, words) = cancel_reason(seen);
+            let message = format!("{words} while it waited to be tried again; the last attempt: {}", end.message);
+            end = End { outcome: Outcome::Cancelled, reason: why.to_owned(), message, at: Some(now) };
         }
         retry::Next::At(due) => return try_again(seen, job, changes, &end.message, (due, run_deadline), now),
         retry::Next::Nothing(Some(why)) => end.message = format!("{}; {why}", end.message),
@@ -112,7 +117,7 @@ fn last_of<'a>(attempts: &'a [Attempt], job: &str) -> Option<&'a Attempt> {
 /// What the Job was seen to wait on: from the record or, where it ended unseen, from Events.
 fn told_wait(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus) -> Option<(String, String)> {
     let generic = outcome::starting().0;
-    let recorded = before.waiting_on.as_ref().filter(|w| w.reason != generic && w.reason != "Backoff");
+    let recorded = before.waiting_on.as_ref().filter(|w| ![generic, "Backoff", reason::QUEUED].contains(&w.reason.as_str()));
     if let Some(waiting) = recorded {
         return Some((waiting.reason.clone(), waiting.message.clone()));
     }
@@ -123,7 +128,8 @@ fn told_wait(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus) -> Option
 /// A Job that was there is not there any more.
 pub(super) fn job_gone(seen: &Seen, now: Timestamp) -> Draft {
     if cancelled(seen) {
-        return Draft::end(Outcome::Cancelled, reason::CANCELLED, "spec.cancel was set, and the Job is gone".to_owned());
+        let (why, words) = cancel_reason(seen);
+        return Draft::end(Outcome::Cancelled, why, format!("{words}, and the Job is gone"));
     }
     if let Some(slot) = replaced_by(seen, now) {
         let message = format!(

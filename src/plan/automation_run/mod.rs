@@ -2,6 +2,7 @@
 
 mod during;
 mod ended;
+mod identity;
 mod report;
 mod start;
 
@@ -18,7 +19,7 @@ use super::{Change, Plan, Refusal};
 use crate::{
     api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Outcome, Phase, Waiting, label},
     build, ledger,
-    outcome::{JobSeen, Trouble},
+    outcome::{JobSeen, Trouble, reason},
 };
 
 /// All that is known about a run when it is planned.
@@ -28,6 +29,10 @@ pub struct Seen {
     pub run: Arc<AutomationRun>,
     /// Its task as it is now; `None` where there is none. Only a run that has not started looks at it.
     pub task: Option<Arc<AutomationTask>>,
+    /// The definition that it is to start from, where that is not the task as it is now.
+    pub frozen: Option<Frozen>,
+    /// The runs of its task, where it has not started, or where it is not on record what it repeats.
+    pub siblings: Vec<Arc<AutomationRun>>,
     /// Its Jobs, in the order of attempts.
     pub jobs: Vec<JobSeen>,
     /// The first Job as it stands on the server, where another attempt may have to be made from it.
@@ -36,6 +41,15 @@ pub struct Seen {
     pub troubles: Vec<Trouble>,
     /// What the API server refused in this pass.
     pub refusals: Vec<Refusal>,
+}
+
+/// A definition that a run was created with, or that it takes over from the run it repeats.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frozen {
+    /// The task as it was.
+    Task(Arc<AutomationTask>),
+    /// Its revision, of this name, is not there any more.
+    Gone(String),
 }
 
 /// Plans a run.
@@ -117,6 +131,14 @@ fn run_started(seen: &Seen, before: &AutomationRunStatus, job: &JobSeen) -> Time
 
 fn cancelled(seen: &Seen) -> bool {
     seen.run.spec.cancel == Some(true)
+}
+
+/// Why the run is cancelled: by somebody, or by the slot that replaces it.
+fn cancel_reason(seen: &Seen) -> (&'static str, String) {
+    match seen.run.metadata.annotations.as_ref().and_then(|annotations| annotations.get(label::REPLACED_BY)) {
+        Some(slot) => (reason::REPLACED, format!("the slot of {slot} came while it went on, and concurrencyPolicy Replace stopped it")),
+        None => (reason::CANCELLED, "spec.cancel was set".to_owned()),
+    }
 }
 
 /// An adopted Job that does not bear its run's mark yet.

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Draft, Seen, after, created};
+use super::{Draft, Seen, after, created, identity::identity};
 use crate::{
     api::{
         Attempt, AutomationRunStatus, Outcome, Phase,
         condition::{self, Set, Status},
     },
-    outcome::{self, PodSeen},
+    outcome::{self, PodSeen, reason},
     plan::{Notice, Plan},
 };
 
@@ -40,6 +40,7 @@ impl Draft {
         let phase = match (finished, running) {
             (true, _) => Phase::Finished,
             (false, true) => Phase::Running,
+            (false, false) if self.waiting.as_ref().is_some_and(|waiting| waiting.reason == reason::QUEUED) => Phase::Queued,
             (false, false) => Phase::Pending,
         };
         let (reason, message) = match (&self.end, &self.waiting) {
@@ -67,7 +68,7 @@ impl Draft {
         let message = outcome::cut(&message, 4096);
         let set = Set { kind: condition::SUCCEEDED, status: succeeded, reason: &condition_reason, message: message.clone() };
         let task_generation = seen.jobs.first().and_then(|job| job.contract.as_ref()).map(|c| c.generation);
-        let status = AutomationRunStatus {
+        let mut status = AutomationRunStatus {
             observed_generation: generation,
             phase: Some(phase),
             outcome,
@@ -81,13 +82,17 @@ impl Draft {
             slot: before.slot.clone(),
             idempotency_key: before.idempotency_key.clone(),
             rerun_chain: before.rerun_chain.clone(),
-            revision: before.revision.clone(),
+            parameters: before.parameters.clone(),
+            revision: before.revision.clone().or_else(|| seen.jobs.first().and_then(|job| job.revision.clone())),
             task_generation: before.task_generation.or(task_generation),
             start_time: start,
             completion_time: completion.map(Time),
             duration,
             conditions: condition::conditions(&before.conditions, vec![set], generation, now),
         };
+        if let Ok(identity) = identity(seen, before) {
+            identity.record(seen.run.spec.rerun_of.is_some(), &mut status);
+        }
         let notices = notices(seen, before, &status);
         let later = may_be_told_later(seen, before, &status);
         let wake = self.wake.filter(|_| !finished);
@@ -141,6 +146,8 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
         if waiting.reason == "Backoff" {
             let until = waiting.until.as_ref().map_or(String::new(), |until| format!(" at {}", until.0));
             tell(false, "Retrying", "Retry", format!("{}{until}", waiting.message));
+        } else if waiting.reason == reason::QUEUED && !known {
+            tell(false, reason::QUEUED, "Queue", waiting.message.clone());
         } else if waiting.reason != outcome::starting().0 && !known {
             tell(true, &waiting.reason, "Wait", waiting.message.clone());
         }

@@ -3,12 +3,17 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Draft, Seen, after, cancelled, created};
+use super::{
+    Draft, Frozen, Seen, after, cancel_reason, cancelled, created,
+    identity::{Identity, identity},
+};
 use crate::{
-    api::{AutomationRunStatus, Contract, Outcome, Waiting, label},
+    admission::{self, Ahead},
+    api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, Waiting, label},
     build, ledger,
     outcome::{self, reason},
     plan::{Change, Refusal, RefusalKind, parameters},
+    schedule::{self, Schedule},
 };
 
 /// What a run waits on whose task does not exist.
@@ -21,23 +26,46 @@ const FRESH: SignedDuration = SignedDuration::from_secs(30);
 /// No Job yet: make the first one, or say why not.
 pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     if cancelled(seen) {
-        return Draft::end(Outcome::Cancelled, reason::CANCELLED, "spec.cancel was set before the run started".to_owned());
+        let (why, words) = cancel_reason(seen);
+        return Draft::end(Outcome::Cancelled, why, format!("{words} before the run started"));
     }
+    let identity = match identity(seen, before) {
+        Ok(identity) => identity,
+        Err(problem) => return Draft::end(Outcome::Failed, reason::INVALID_RERUN, problem),
+    };
     let name = &seen.run.spec.task_ref.name;
-    let Some(task) = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none()) else {
-        let until = after(created(&seen.run, now), NO_TASK_SECONDS);
-        let message = format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name");
-        return wait_or_fail(TASK_NOT_FOUND, message, until, now);
+    let present = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none());
+    let leaving = seen.task.is_some() && present.is_none();
+    let task = match &seen.frozen {
+        Some(Frozen::Gone(revision)) => {
+            let message = format!(
+                "the definition that it was to run is gone: there is no ControllerRevision {revision}; create another AutomationRun"
+            );
+            return Draft::end(Outcome::Failed, reason::REVISION_GONE, message);
+        }
+        Some(Frozen::Task(task)) if !leaving => task.as_ref(),
+        _ => match present {
+            Some(task) => task,
+            None => {
+                let until = after(created(&seen.run, now), NO_TASK_SECONDS);
+                let message = format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name");
+                return wait_or_fail(TASK_NOT_FOUND, message, until, now);
+            }
+        },
     };
     if let Err(problem) = build::check_template(task) {
         return Draft::end(Outcome::Failed, "TaskInvalid", format!("task {name}: {problem}"));
     }
-    let values = match parameters::resolve(&task.spec.parameters, &seen.run.spec.parameters) {
+    let values = match values(seen, task, &identity) {
         Ok(values) => values,
         Err(problem) => return Draft::end(Outcome::Failed, "InvalidParameters", problem),
     };
+    let policy = present.and_then(|task| task.spec.schedule.as_ref()).and_then(|s| s.concurrency_policy).unwrap_or_default();
+    if let Some(ahead) = admission::ahead(&seen.run, &seen.siblings, policy) {
+        return queued(seen, &ahead, policy);
+    }
     let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
-    let until = after(created(&seen.run, now), contract.pending_seconds);
+    let until = start_until(seen, before, contract.pending_seconds, now);
     let run_name = seen.run.metadata.name.as_deref().unwrap_or_default();
     let job = build::job_name(run_name, 1);
     if let Some(refused) = seen.refusals.iter().find(|r| r.name == job) {
@@ -50,10 +78,11 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         let message = format!("could not start within timeouts.pendingSeconds ({} s): {}", contract.pending_seconds, waiting.message);
         return Draft::end(Outcome::TimedOut, &waiting.reason, message);
     }
+    let told = build::Told { parameters: values, key: identity.key, slot: identity.slot };
     let create = Change::CreateJob {
         name: job,
         run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
-        object: build::first_job(task, &seen.run, &values),
+        object: build::first_job(task, &seen.run, &told),
     };
     // That the run can be owned shows that it is still there. A run that has only just come needs no such proof, and gets
     // its owner together with the mark of its Job.
@@ -66,8 +95,53 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
     Draft {
         changes,
         waiting: Some(Waiting { reason: reason.to_owned(), message: message.to_owned(), until: Some(Time(until)) }),
-        hold: true,
+        // What a rerun repeats is written down while the other run is there to tell.
+        hold: seen.run.spec.rerun_of.is_none(),
         ..Draft::default()
+    }
+}
+
+/// The values that the container gets. A run of a slot that gives none for a parameter has it computed from the slot.
+fn values(seen: &Seen, task: &AutomationTask, identity: &Identity) -> Result<Vec<(String, String)>, String> {
+    let mut given = identity.parameters.clone();
+    let schedule = seen.task.as_deref().and_then(|task| task.spec.schedule.as_ref());
+    if let Some((slot, schedule)) = identity.slot.zip(schedule) {
+        let meta = &seen.run.metadata;
+        let schedule = Schedule::parse(schedule, meta.namespace.as_deref().unwrap_or_default(), &seen.run.spec.task_ref.name);
+        if let Ok(schedule) = schedule {
+            let computed = schedule::slot_values(&task.spec.parameters, slot, &schedule)?;
+            given.extend(computed.into_iter().filter(|value| identity.parameters.iter().all(|known| known.name != value.name)));
+        }
+    }
+    parameters::resolve(&task.spec.parameters, &given)
+}
+
+/// Another run must end first. That it has ended is told by its watch.
+fn queued(seen: &Seen, ahead: &Ahead, policy: ConcurrencyPolicy) -> Draft {
+    let others = match ahead.others {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    if ahead.same_slot && policy == ConcurrencyPolicy::Forbid && seen.run.spec.rerun_of.is_some() {
+        let message = format!(
+            "run {} of the same slot goes on, and concurrencyPolicy Forbid lets no rerun start beside it; create it again when that has ended",
+            ahead.run
+        );
+        return Draft::end(Outcome::Skipped, reason::SLOT_TAKEN, message);
+    }
+    let which = if ahead.same_slot { "of the same slot " } else { "" };
+    let message = format!("waits for run {}{others} {which}to end", ahead.run);
+    let waiting = Waiting { reason: reason::QUEUED.to_owned(), message, until: None };
+    Draft { waiting: Some(waiting), ..Draft::default() }
+}
+
+/// Until when it may be refused to start. The time in the queue does not count.
+fn start_until(seen: &Seen, before: &AutomationRunStatus, pending_seconds: i64, now: Timestamp) -> Timestamp {
+    let known = before.waiting_on.as_ref().filter(|waiting| waiting.reason != TASK_NOT_FOUND);
+    match known {
+        Some(waiting) if waiting.reason == reason::QUEUED => after(now, pending_seconds),
+        Some(Waiting { until: Some(until), .. }) => until.0,
+        _ => after(created(&seen.run, now), pending_seconds),
     }
 }
 
@@ -76,7 +150,8 @@ pub(super) fn own_run(seen: &Seen, started: bool) -> Option<Change> {
     let meta = &seen.run.metadata;
     let adopted = meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB));
     let mut owners = meta.owner_references.clone().unwrap_or_default();
-    let owned = owners.iter().any(|owner| owner.kind == "AutomationTask");
+    // One that a backfill owns goes with that.
+    let owned = owners.iter().any(|owner| owner.kind == "AutomationTask" || owner.kind == "Backfill");
     let task = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none() && !owned);
     let started = started && !adopted && !ledger::is_started(&seen.run);
     if task.is_none() && !started {

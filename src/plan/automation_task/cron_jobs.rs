@@ -45,7 +45,7 @@ pub(super) fn cron_jobs(
 }
 
 /// CronJobs of ours that the spec does not ask for any more.
-fn unwanted(seen: &Seen, accepted: &Accepted, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
+pub(super) fn unwanted(seen: &Seen, accepted: &Accepted, now: Timestamp) -> (Vec<Change>, Option<Timestamp>) {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
     let is_wanted = |there: &CronJobSeen| accepted.wanted.iter().any(|wanted| wanted.name == there.name);
     let mut unwanted: Vec<&CronJobSeen> = seen.cron_jobs.iter().filter(|c| c.owners.contains(&uid) && !is_wanted(c)).collect();
@@ -65,13 +65,17 @@ fn unwanted(seen: &Seen, accepted: &Accepted, now: Timestamp) -> (Vec<Change>, O
 /// Suspends what goes on from a spec that was accepted before, where the task says so: that much of it can be done.
 pub(super) fn suspend(seen: &Seen) -> Vec<Change> {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
-    let mut on: Vec<&CronJobSeen> =
-        seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid) && !c.timing.suspended).collect();
+    suspend_all(seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid)))
+}
+
+/// Suspends those that are on.
+pub(super) fn suspend_all<'a>(cron_jobs: impl Iterator<Item = &'a CronJobSeen>) -> Vec<Change> {
+    let mut on: Vec<&CronJobSeen> = cron_jobs.filter(|c| !c.timing.suspended).collect();
     on.sort_by(|a, b| a.name.cmp(&b.name));
     on.into_iter().map(|c| Change::SuspendCronJob { name: c.name.clone(), uid: c.uid.clone() }).collect()
 }
 
-fn timing(wanted: &CronJobSpec) -> Timing {
+pub(super) fn timing(wanted: &CronJobSpec) -> Timing {
     let spec = &wanted.object["spec"];
     let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
     Timing {

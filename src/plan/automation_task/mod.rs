@@ -1,23 +1,27 @@
 //! What to do about a task: keep its CronJobs, adopt the Jobs that they start, prune what is recorded, say how it stands.
 
+mod clock;
 mod cron_jobs;
 mod prune;
 mod report;
+mod revisions;
+mod slots;
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use cron_jobs::{cron_jobs, suspend};
+use clock::Kept;
+use cron_jobs::suspend;
 use prune::prune;
 use report::{may_be_told_later, notices, status};
 
 use super::{Change, Plan, Refusal};
 use crate::{
-    api::{AutomationRun, AutomationTask, AutomationTaskStatus, Contract, label},
+    api::{AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, label},
     build::{self, CronJobSpec},
     outcome::JobSeen,
-    schedule::{self, Schedule},
+    schedule::{self, ClockChoice, Schedule},
 };
 
 /// All that is known about a task when it is planned.
@@ -35,10 +39,31 @@ pub struct Seen {
     pub runs_gone: Vec<String>,
     /// Names that runs for Jobs would have and that runs, maybe of other tasks, have already.
     pub names_taken: Vec<String>,
+    /// Its revisions, where the definition has changed.
+    pub revisions: Vec<RevisionSeen>,
+    /// Backfills of the task that are not finished.
+    pub backfills: Vec<Arc<Backfill>>,
     /// CronJobs as the API server returned them from this pass's writes.
     pub written: Vec<CronJobSeen>,
+    /// Names of runs that this pass has made, or found to be there.
+    pub runs_made: Vec<String>,
+    /// Names of revisions that this pass has made, or found to be there.
+    pub revisions_made: Vec<String>,
     /// What the API server refused in this pass.
     pub refusals: Vec<Refusal>,
+}
+
+/// A revision as seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionSeen {
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether a run has run it, or is to run it.
+    pub needed: bool,
 }
 
 /// A CronJob as seen.
@@ -56,6 +81,10 @@ pub struct CronJobSeen {
     pub owners: Vec<String>,
     /// What we wanted when we last wrote it.
     pub desired: Option<String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The slot that it started last, or up to which it was told to forget.
+    pub last_slot: Option<Timestamp>,
     /// What decides which slots it starts.
     pub timing: Timing,
 }
@@ -87,27 +116,32 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
         return Plan::nothing(before);
     }
     let accepted = accept(task, now);
-    let (mut changes, withheld_wake) = match &accepted {
-        Ok(accepted) => cron_jobs(seen, &before, accepted, now),
+    let mut changes = revisions::keep(seen, &before);
+    let kept = accepted.as_ref().ok().map(|accepted| clock::keep(seen, &before, accepted, now));
+    match &kept {
+        Some(kept) => changes.extend(kept.changes.iter().cloned()),
         // What was accepted last goes on: an edit that cannot work must not stop the nights.
-        Err(_) => (suspend(seen), None),
-    };
+        None => changes.extend(suspend(seen)),
+    }
     changes.extend(adopt(seen));
     let (pruned, prune_wake) = prune(seen, &before, now);
     changes.extend(pruned);
-    let status = status(seen, &before, &accepted, now);
-    let slot_wake = accepted.as_ref().ok().and_then(|a| a.next(now)).and_then(|slot| slot.checked_add(AFTER_SLOT).ok());
+    let status = status(seen, &before, &accepted, kept.as_ref(), now);
+    let slot_wake = accepted.as_ref().ok().and_then(|accepted| accepted.wake(now));
     let refused_wake = (!seen.refusals.is_empty()).then(|| now + SignedDuration::from_secs(60));
-    let wake = [slot_wake, withheld_wake, prune_wake, refused_wake].into_iter().flatten().min();
-    let notices = notices(&before, &status);
+    let kept_wake = kept.as_ref().and_then(|kept| kept.wake).map(|wake| wake.max(now + SignedDuration::from_secs(1)));
+    let wake = [slot_wake, kept_wake, prune_wake, refused_wake].into_iter().flatten().min();
+    let mut notices = notices(&before, &status);
+    notices.extend(kept.into_iter().flat_map(|kept: Kept| kept.notices));
     let later = may_be_told_later(seen, &before, &status);
     Plan { changes, status, report_after: None, notices, wake }.reported_after(later, now)
 }
 
 /// A task whose spec can be carried out.
-struct Accepted {
-    schedule: Option<Schedule>,
+pub(crate) struct Accepted {
+    pub(crate) schedule: Option<Schedule>,
     suspended: bool,
+    clock: ClockKind,
     wanted: Vec<CronJobSpec>,
     why: String,
 }
@@ -116,28 +150,40 @@ impl Accepted {
     fn next(&self, now: Timestamp) -> Option<Timestamp> {
         self.schedule.as_ref().filter(|_| !self.suspended).and_then(|schedule| schedule.next(now))
     }
+
+    /// When to look again for the next slot: to start it, or to see what Kubernetes has made of it.
+    fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let after = if self.clock == ClockKind::Operator { SignedDuration::ZERO } else { AFTER_SLOT };
+        self.next(now).and_then(|slot| slot.checked_add(after).ok())
+    }
 }
 
 /// Why a spec cannot be carried out: a reason for the condition, and the field and the fix.
-struct Rejected {
-    reason: &'static str,
-    message: String,
+pub(crate) struct Rejected {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
 }
 
-fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, Rejected> {
+/// Whether the task's spec can be carried out, as it is.
+pub(crate) fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, Rejected> {
     let rejected = |reason, message: String| Rejected { reason, message };
     build::check_template(task).map_err(|message| rejected("InvalidTemplate", message))?;
     let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
     let Some(written) = &task.spec.schedule else {
         let why = "no schedule: it runs when somebody creates an AutomationRun".to_owned();
-        return Ok(Accepted { schedule: None, suspended: false, wanted: Vec::new(), why });
+        return Ok(Accepted { schedule: None, suspended: false, clock: ClockKind::None, wanted: Vec::new(), why });
     };
     let (namespace, name) = (task.metadata.namespace.as_deref().unwrap_or_default(), task.metadata.name.as_deref().unwrap_or_default());
     let schedule = Schedule::parse(written, namespace, name).map_err(|error| rejected("InvalidSchedule", error.to_string()))?;
-    let policy = written.concurrency_policy.unwrap_or_default();
-    let why = schedule::native(&schedule, policy, &contract, now).map_err(|error| rejected("NeedsOperatorClock", error.to_string()))?;
-    let wanted = schedule.lines.iter().enumerate().map(|(index, line)| build::cron_job(task, index, line, &contract)).collect();
-    Ok(Accepted { schedule: Some(schedule), suspended: is_suspended(task), wanted, why })
+    schedule::check_slot_values(&task.spec.parameters, &schedule.zone).map_err(|problem| rejected("InvalidParameters", problem))?;
+    let (clock, why) = match schedule::choose(&schedule, written, &contract, &task.spec.parameters, now) {
+        ClockChoice::CronJob { why } => (ClockKind::CronJob, why),
+        ClockChoice::Operator { why } => (ClockKind::Operator, why),
+    };
+    let native = clock == ClockKind::CronJob;
+    let lines = schedule.lines.iter().enumerate().filter(|_| native);
+    let wanted = lines.map(|(index, line)| build::cron_job(task, index, line, &contract)).collect();
+    Ok(Accepted { schedule: Some(schedule), suspended: is_suspended(task), clock, wanted, why })
 }
 
 fn is_suspended(task: &AutomationTask) -> bool {

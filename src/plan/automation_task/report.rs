@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Accepted, Rejected, Seen, is_suspended};
+use super::{Accepted, Rejected, Seen, clock::Kept, is_suspended};
 use crate::{
     api::{
-        AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, CronJobRecord, LastRun, Outcome, RunResult,
+        AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, Outcome, RunResult,
         condition::{self, Set, Status},
     },
-    ledger, outcome,
+    build, ledger, outcome,
     plan::{Notice, RefusalKind},
     schedule::Schedule,
 };
@@ -51,6 +51,7 @@ pub(super) fn status(
     seen: &Seen,
     before: &AutomationTaskStatus,
     accepted: &Result<Accepted, Rejected>,
+    kept: Option<&Kept>,
     now: Timestamp,
 ) -> AutomationTaskStatus {
     let generation = seen.task.metadata.generation;
@@ -66,22 +67,17 @@ pub(super) fn status(
     let last_good = good.and_then(|run| run.status.as_ref()?.completion_time.clone());
     let schedule = accepted.as_ref().ok().and_then(|a| a.schedule.as_ref());
     let next = accepted.as_ref().ok().and_then(|a| a.next(now));
-    let (shown_schedule, clock) = match accepted {
-        Ok(accepted) => {
-            let kind = if accepted.schedule.is_some() { ClockKind::CronJob } else { ClockKind::None };
-            let shown = schedule.map_or_else(|| "on demand".to_owned(), Schedule::describe);
-            (
-                Some(outcome::cut(&shown, 2048)),
-                Some(ClockStatus { kind, reason: accepted.why.clone(), since: None, first_slot: None, slots: None }),
-            )
-        }
-        Err(_) => (before.schedule.clone(), before.clock.clone()),
+    let shown_schedule = match accepted {
+        Ok(_) => Some(outcome::cut(&schedule.map_or_else(|| "on demand".to_owned(), Schedule::describe), 2048)),
+        Err(_) => before.schedule.clone(),
     };
+    let revision = build::revision_name(&seen.task);
+    let made = seen.revisions_made.contains(&revision);
     let conditions = conditions(seen, accepted, next, last_run.as_ref());
     AutomationTaskStatus {
         observed_generation: generation,
         conditions: condition::conditions(&before.conditions, conditions, generation, now),
-        clock,
+        clock: kept.map_or_else(|| before.clock.clone(), |kept| Some(kept.clock.clone())),
         schedule: shown_schedule,
         next: next.zip(schedule).map(|(slot, schedule)| schedule.describe_slot(slot)),
         next_schedule_time: next.map(Time),
@@ -89,9 +85,9 @@ pub(super) fn status(
         active_count: i32::try_from(active.len()).unwrap_or(i32::MAX),
         last_successful_time: last_good.max(before.last_successful_time.clone()),
         last_run,
-        decided_through: before.decided_through.clone(),
-        not_run: before.not_run.clone(),
-        revision: before.revision.clone(),
+        decided_through: kept.map_or_else(|| before.decided_through.clone(), |kept| kept.decided_through.map(Time)),
+        not_run: kept.map_or_else(|| before.not_run.clone(), |kept| kept.not_run.clone()),
+        revision: if made { Some(revision) } else { before.revision.clone() },
         cron_jobs: records(seen, before, accepted),
     }
 }
@@ -152,7 +148,13 @@ fn conditions<'a>(
     match trouble {
         Some((reason, message)) => {
             let goes_on = seen.cron_jobs.iter().any(|c| c.owners.contains(&uid) && !c.timing.suspended);
-            let message = if goes_on { format!("{message}. Until then the schedule accepted before goes on") } else { message };
+            let by_operator =
+                seen.task.status.as_ref().and_then(|status| status.clock.as_ref()).is_some_and(|c| c.kind == ClockKind::Operator);
+            let message = match (goes_on, by_operator && accepted.is_err()) {
+                (true, _) => format!("{message}. Until then the schedule accepted before goes on"),
+                (_, true) => format!("{message}. Until then no slot starts"),
+                _ => message,
+            };
             conditions.push(set(condition::READY, Status::False, reason, message.clone()));
             conditions.push(set(condition::STALLED, Status::True, reason, message));
         }

@@ -108,7 +108,7 @@ pub async fn play(client: &Client, cases: Vec<Case>) {
         eprintln!("{} the operator is gone", now());
         let _ = stage.send(Stage::Down);
         join_all(done).await;
-        down.end().await;
+        down.end(client).await;
         eprintln!("{} the operator is back", now());
         let _ = stage.send(Stage::After);
     };

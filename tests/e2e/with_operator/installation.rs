@@ -1,10 +1,10 @@
 //! The operator as it is installed.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use kube::{Api, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams};
 
 use super::place::{says, story};
-use crate::support::kubectl;
+use crate::support::{kubectl, kubectl_ok, leader};
 
 const SYSTEM: &str = "nightshift-system";
 
@@ -13,7 +13,7 @@ async fn the_operator_runs_without_any_right_on_its_node() {
     story(async |place| {
         let ours = ListParams::default().labels("app.kubernetes.io/name=nightshift").fields("status.phase=Running");
         let pods = Api::<Pod>::namespaced(place.client.clone(), SYSTEM).list(&ours).await.expect("listing pods").items;
-        assert_eq!(pods.len(), 1, "one replica");
+        assert_eq!(pods.len(), 2, "two replicas");
         let spec = pods[0].spec.clone().expect("a spec");
         let pod = spec.security_context.expect("a security context");
         assert_eq!((pod.run_as_non_root, pod.run_as_user), (Some(true), Some(65532)));
@@ -35,13 +35,29 @@ async fn the_operator_runs_without_any_right_on_its_node() {
 }
 
 #[tokio::test]
-async fn the_operator_has_one_replica_which_ends_before_the_next_begins() {
+async fn the_operator_has_two_replicas_of_which_one_leads() {
     story(async |place| {
         let deployments = Api::<Deployment>::namespaced(place.client.clone(), SYSTEM);
         let spec = deployments.get("nightshift").await.expect("the operator's Deployment").spec.expect("a spec");
-        assert_eq!(spec.replicas, Some(1));
-        // There is no leader election, so an update must not run two of them at once.
-        assert_eq!(spec.strategy.and_then(|strategy| strategy.type_), Some("Recreate".to_owned()));
+        assert_eq!(spec.replicas, Some(2));
+        assert_eq!(spec.strategy.and_then(|strategy| strategy.type_), Some("RollingUpdate".to_owned()));
+        let ours = ListParams::default().labels("app.kubernetes.io/name=nightshift").fields("status.phase=Running");
+        let pods = Api::<Pod>::namespaced(place.client.clone(), SYSTEM).list(&ours).await.expect("listing pods").items;
+        let mut leaders = Vec::new();
+        for pod in pods.iter().map(ResourceExt::name_any) {
+            let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics");
+            let metrics = kubectl_ok(&["get", "--raw", &path], None).await;
+            if metrics.lines().any(|line| line == "nightshift_leader 1") {
+                leaders.push(pod);
+            } else {
+                says(&metrics, &["nightshift_leader 0"]);
+                assert!(!metrics.contains("nightshift_api_writes_total"), "a standby writes nothing: {metrics}");
+            }
+        }
+        // The Service leads to any of them.
+        let path = format!("/api/v1/namespaces/{SYSTEM}/services/nightshift-metrics:http/proxy/metrics");
+        says(&kubectl_ok(&["get", "--raw", &path], None).await, &["nightshift_leader"]);
+        assert_eq!(leaders, [leader(&place.client).await.name_any()], "the one that holds the Lease");
     })
     .await;
 }

@@ -15,7 +15,7 @@ use nightshift::{
 };
 
 use super::place::{Place, story};
-use crate::support::{Scene, eventually};
+use crate::support::{Scene, eventually, operator_client};
 
 /// Each object of the namespace, with its version: every write that changes something moves it.
 async fn versions(place: &Place) -> BTreeMap<String, String> {
@@ -84,7 +84,7 @@ async fn with_nothing_due_nothing_is_written() {
         // A write that changes nothing moves no version. So a second operator, for this namespace alone, counts its own
         // from its very start, with all that it finds to look at.
         let metrics = Metrics::new().expect("counters");
-        let second = Operator::new(place.client.clone(), std::slice::from_ref(&place.namespace), Clock::system(), metrics.clone());
+        let second = Operator::new(operator_client().await, std::slice::from_ref(&place.namespace), Clock::system(), metrics.clone());
         let running = tokio::spawn(second.run());
         // The minute in which nothing happens is what is to be seen.
         tokio::time::sleep(Duration::from_secs(65)).await;

@@ -6,7 +6,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::place::{end, says, story};
-use crate::support::{eventually, kubectl, kubectl_ok, unique};
+use crate::support::{eventually, kubectl, kubectl_ok, leader, unique};
 
 const OPERATOR: &str = "nightshift";
 const SYSTEM: &str = "nightshift-system";
@@ -44,9 +44,11 @@ async fn a_secret_reaches_the_container_as_variable_and_as_file_and_shows_nowher
 
         let mut shown = place.kubectl(&["get", "atask,arun,cronjobs,jobs,pods,events", "--output", "yaml", "--show-managed-fields"]).await;
         says(&shown, &["kind: AutomationTask", "kind: AutomationRun", "kind: CronJob", "kind: Job", "kind: Pod", "kind: Event", "PASSWORD"]);
-        let log = kubectl_ok(&["--namespace", SYSTEM, "logs", "deployment/nightshift", "--tail=-1"], None).await;
+        let pod = leader(&place.client).await.name_any();
+        let log = kubectl_ok(&["--namespace", SYSTEM, "logs", &pod, "--tail=-1"], None).await;
         says(&log, &[&place.namespace]);
-        let metrics = kubectl_ok(&["get", "--raw", &metrics_path()], None).await;
+        let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics");
+        let metrics = kubectl_ok(&["get", "--raw", &path], None).await;
         says(&metrics, &["nightshift_api_writes_total"]);
         write!(shown, "{log}{metrics}").expect("text");
         assert!(!shown.contains(&canary), "the value of the Secret shows in: {:?}", shown.lines().filter(|line| line.contains(&canary)).collect::<Vec<_>>());
@@ -55,10 +57,6 @@ async fn a_secret_reaches_the_container_as_variable_and_as_file_and_shows_nowher
         assert!(!encoded.is_empty() && !shown.contains(&encoded));
     })
     .await;
-}
-
-fn metrics_path() -> String {
-    format!("/api/v1/namespaces/{SYSTEM}/services/nightshift-metrics:http/proxy/metrics")
 }
 
 #[tokio::test]

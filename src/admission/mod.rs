@@ -1,0 +1,107 @@
+//! Which runs must end before one may start. The planner of a run asks; nothing is held but by a run that is not finished,
+//! so nothing leaks where one is deleted.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{AutomationRun, ConcurrencyPolicy, Trigger, label},
+    build, ledger,
+};
+
+/// How many slots may wait for their turn under `concurrencyPolicy: Queue`.
+pub const LONGEST_QUEUE: usize = 20;
+/// How far a chain of reruns is followed.
+const LONGEST_CHAIN: usize = 10;
+
+/// The run that another repeats, where it is known.
+#[must_use]
+pub fn original<'a>(run: &AutomationRun, runs: &'a [Arc<AutomationRun>]) -> Option<&'a Arc<AutomationRun>> {
+    let name = run.spec.rerun_of.as_ref()?;
+    runs.iter().find(|other| other.metadata.name.as_ref() == Some(name))
+}
+
+/// What the run has in common with its attempts and reruns, as `namespace/name` of the slot's own run. `None` where a
+/// run that it repeats is not known.
+#[must_use]
+pub fn key(run: &AutomationRun, runs: &[Arc<AutomationRun>]) -> Option<String> {
+    let mut root = run;
+    for _ in 0..LONGEST_CHAIN {
+        if let Some(recorded) = root.status.as_ref().and_then(|status| status.idempotency_key.clone()) {
+            return Some(recorded);
+        }
+        let annotation = |key: &str| root.metadata.annotations.as_ref()?.get(key);
+        // What people write on a run of theirs says nothing.
+        let ours = root.spec.triggered_by() == Trigger::Backfill;
+        if let Some(given) = annotation(label::IDEMPOTENCY_KEY).filter(|_| ours) {
+            return Some(given.clone());
+        }
+        if root.spec.rerun_of.is_none() {
+            // The container of an adopted run knows it by its Job's name.
+            let name = annotation(label::ADOPTED_JOB).or(root.metadata.name.as_ref())?;
+            return Some(build::idempotency_key(root.metadata.namespace.as_deref().unwrap_or_default(), name));
+        }
+        root = original(root, runs)?;
+    }
+    None
+}
+
+/// Whether the operator, and not a CronJob, starts the run's Jobs.
+fn is_adopted(run: &AutomationRun) -> bool {
+    run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB))
+}
+
+/// Whether a Job of the run was made, as far as the run itself says.
+fn has_begun(run: &AutomationRun) -> bool {
+    is_adopted(run) || ledger::is_started(run) || run.status.as_ref().is_some_and(|status| status.start_time.is_some())
+}
+
+fn slot(run: &AutomationRun) -> Option<Timestamp> {
+    run.spec.scheduled_time.as_ref().map(|slot| slot.0)
+}
+
+/// Whether the run is one of the task's schedule and goes on.
+#[must_use]
+pub fn is_live_slot(run: &AutomationRun) -> bool {
+    run.spec.triggered_by().is_scheduled() && !ledger::is_finished(run)
+}
+
+/// Whether the run waits for its turn, or has yet to be looked at.
+#[must_use]
+pub fn is_waiting(run: &AutomationRun) -> bool {
+    !ledger::is_finished(run) && !has_begun(run)
+}
+
+/// Why a run must not start yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// The run that it waits for, the first of them.
+    pub run: String,
+    /// How many others it waits for.
+    pub others: usize,
+    /// Whether that run is one of the same slot, and not of an earlier one.
+    pub same_slot: bool,
+}
+
+/// What `run` must wait for, among all `runs` of its task: runs that bear its idempotency key and came before it and, where
+/// the policy lets no two slots go on at once, runs of earlier slots. A scheduled run of the operator's clock alone waits
+/// for other slots: what a CronJob has started runs already.
+#[must_use]
+pub fn ahead(run: &AutomationRun, runs: &[Arc<AutomationRun>], policy: ConcurrencyPolicy) -> Option<Ahead> {
+    let own_key = key(run, runs);
+    let age = |run: &AutomationRun| (run.metadata.creation_timestamp.clone(), run.metadata.name.clone());
+    let in_turn = policy != ConcurrencyPolicy::Allow && run.spec.triggered_by().is_scheduled();
+    let others = || runs.iter().filter(|other| other.metadata.uid != run.metadata.uid && !ledger::is_finished(other));
+    let same: Vec<_> =
+        others().filter(|other| own_key.is_some() && key(other, runs) == own_key && (has_begun(other) || age(other) < age(run))).collect();
+    let earlier: Vec<_> = others().filter(|other| in_turn && is_live_slot(other) && slot(other) < slot(run)).collect();
+    let same_slot = !same.is_empty();
+    let all: Vec<_> = same.into_iter().chain(earlier).collect();
+    let mut names: Vec<&String> = all.iter().filter_map(|other| other.metadata.name.as_ref()).collect();
+    if !same_slot {
+        names.sort();
+    }
+    names.dedup();
+    Some(Ahead { run: (*names.first()?).clone(), others: names.len() - 1, same_slot })
+}

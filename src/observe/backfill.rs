@@ -1,0 +1,43 @@
+//! What is known about a backfill.
+
+use std::sync::Arc;
+
+use kube::{Api, Client, ResourceExt};
+
+use super::{Caches, Error, automation_run::definition, caches::key, reading};
+use crate::{
+    api::{AutomationRun, Backfill},
+    plan::backfill::Seen,
+};
+
+/// Reads all that is known about a backfill.
+///
+/// # Errors
+/// Where the API server would not answer a live look.
+pub async fn observe(client: &Client, caches: &Caches, backfill: Arc<Backfill>) -> Result<Seen, Error> {
+    let namespace = backfill.namespace().unwrap_or_default();
+    let name = &backfill.spec.task_ref.name;
+    let task = caches.tasks.get(&namespace, name);
+    let status = backfill.status.clone().unwrap_or_default();
+    let frozen = match status.revision {
+        Some(revision) => definition(client, &namespace, task.as_deref(), revision).await?,
+        None => None,
+    };
+    let mut gone = Vec::new();
+    for entry in status.active.iter().filter(|entry| caches.runs.get(&namespace, &entry.run).is_none()) {
+        // That it is over is counted once, so the cache's word is not enough.
+        let api: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
+        if api.get_metadata_opt(&entry.run).await.map_err(reading(format!("run {}", entry.run)))?.is_none() {
+            gone.push(entry.run.clone());
+        }
+    }
+    Ok(Seen {
+        task,
+        frozen,
+        runs: caches.runs.group(&key("task", &namespace, name)),
+        gone,
+        runs_made: Vec::new(),
+        refusals: Vec::new(),
+        backfill,
+    })
+}

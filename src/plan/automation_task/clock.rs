@@ -1,0 +1,271 @@
+//! Which clock starts a task's slots, and the way from one to the other: the old clock is seen to be stopped before the new
+//! one starts anything, so no slot is run twice, and those in between are the new one's.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    Accepted, CronJobSeen, Seen, Timing,
+    cron_jobs::{cron_jobs, suspend_all, timing, unwanted},
+    slots::{Slots, why},
+};
+use crate::{
+    api::{self, AutomationTaskStatus, ClockKind, ClockStatus, NotRun, condition},
+    outcome::cut,
+    plan::{Change, Notice},
+    schedule::Schedule,
+};
+
+/// How long after a CronJob was seen to be suspended the CronJob controller may still start a slot from an older view.
+const SETTLE: SignedDuration = SignedDuration::from_secs(10);
+/// How often it is told which slots a suspended schedule has skipped. Also told when it goes on.
+const TELL_SKIPPED: SignedDuration = SignedDuration::from_secs(3600);
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// How many slots at most a CronJob may have left undone while it was being stopped.
+const DOUBTFUL: usize = 100;
+
+/// What is to be done about a task's slots, and how its clock stands.
+pub(super) struct Kept {
+    pub(super) changes: Vec<Change>,
+    pub(super) clock: ClockStatus,
+    pub(super) decided_through: Option<Timestamp>,
+    pub(super) not_run: Vec<NotRun>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) wake: Option<Timestamp>,
+}
+
+/// All that a decision about a schedule looks at.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    seen: &'a Seen,
+    before: &'a AutomationTaskStatus,
+    accepted: &'a Accepted,
+    schedule: &'a Schedule,
+    now: Timestamp,
+}
+
+/// Keeps the schedule.
+pub(super) fn keep(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accepted, now: Timestamp) -> Kept {
+    let was = before.clock.as_ref();
+    let mut kept = Kept {
+        changes: Vec::new(),
+        clock: ClockStatus { kind: accepted.clock, reason: cut(&accepted.why, 1024), since: None, first_slot: None, schedule: None },
+        decided_through: before.decided_through.as_ref().map(|time| time.0),
+        not_run: before.not_run.clone(),
+        notices: Vec::new(),
+        wake: None,
+    };
+    let Some(schedule) = &accepted.schedule else {
+        (kept.changes, kept.wake) = unwanted(seen, accepted, now);
+        kept.decided_through = None;
+        return kept;
+    };
+    if let Some(was) = was.filter(|was| was.kind == accepted.clock) {
+        (kept.clock.since, kept.clock.first_slot) = (was.since.clone(), was.first_slot.clone());
+    }
+    let of = Of { seen, before, accepted, schedule, now };
+    match (accepted.clock, was.map(|was| was.kind)) {
+        (ClockKind::Operator, Some(ClockKind::Operator)) => kept.by_operator(of),
+        (ClockKind::Operator, _) => kept.to_operator(of),
+        (_, Some(ClockKind::Operator)) => kept.to_cron_jobs(of),
+        _ => {
+            (kept.changes, kept.wake) = cron_jobs(seen, before, accepted, now);
+            kept.arm(of, now);
+            kept.pause(of);
+            kept.decided_through = kept.decided_through.filter(|_| accepted.suspended);
+        }
+    }
+    kept
+}
+
+fn owned(seen: &Seen) -> impl Iterator<Item = &CronJobSeen> {
+    let uid = seen.task.metadata.uid.clone().unwrap_or_default();
+    seen.cron_jobs.iter().filter(move |there| there.owners.contains(&uid))
+}
+
+impl Kept {
+    /// Writes down since when this clock is on, unless that is known.
+    fn arm(&mut self, of: Of<'_>, since: Timestamp) {
+        if self.clock.kind == ClockKind::Operator {
+            self.clock.schedule = of.seen.task.spec.schedule.as_ref().map(api::Schedule::slots_only);
+        }
+        if self.clock.since.is_none() {
+            self.clock.since = Some(Time(since));
+            self.clock.first_slot = of.schedule.next(since).map(Time);
+        }
+    }
+
+    fn take(&mut self, slots: Slots<'_>) {
+        self.decided_through = Some(slots.through);
+        self.not_run = slots.not_run;
+        self.changes.extend(slots.changes);
+        self.notices.extend(slots.notices);
+        if let Some(wake) = slots.wake {
+            self.look_again(wake);
+        }
+    }
+
+    fn look_again(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// The operator is the clock.
+    fn by_operator(&mut self, of: Of<'_>) {
+        let since = self.clock.since.as_ref().map_or(of.now, |since| since.0);
+        let Some(through) = self.decided_through else {
+            // The CronJobs are there still, to tell which slots they have started.
+            if of.now < since + SETTLE {
+                self.arm(of, since);
+                return self.look_again(since + SETTLE);
+            }
+            let from = taken_over(of.seen, of.schedule, since);
+            self.clock.first_slot = of.schedule.next(from).map(Time);
+            return self.decide(of, from, of.now);
+        };
+        (self.changes, self.wake) = unwanted(of.seen, of.accepted, of.now);
+        self.decide(of, through, of.now);
+    }
+
+    /// Decides the slots after `through`, up to `until`.
+    fn decide(&mut self, of: Of<'_>, through: Timestamp, until: Timestamp) {
+        self.decided_through = Some(through);
+        if self.pause(of) {
+            return self.arm(of, through);
+        }
+        if let Some(known) = edited(of) {
+            // An edit runs no slot that lies before it, but for the one that was due anyway.
+            let due = before_edit(of, &known).and_then(|old| {
+                let slots = old.newest(DOUBTFUL, self.decided_through.unwrap_or(through), until);
+                slots.into_iter().rev().find(|slot| of.schedule.is_slot(*slot))
+            });
+            if let Some(slot) = due {
+                self.skip(of, slot - SECOND, why::EDITED);
+                let mut slots = self.slots(of);
+                slots.decide(slot);
+                self.take(slots);
+                if self.decided_through < Some(slot) {
+                    self.arm(of, through);
+                    self.clock.schedule = Some(known);
+                    return;
+                }
+            }
+            self.skip(of, until, why::EDITED);
+        }
+        self.arm(of, through);
+        let mut slots = self.slots(of);
+        slots.decide(until);
+        self.take(slots);
+    }
+
+    fn slots<'a>(&self, of: Of<'a>) -> Slots<'a> {
+        Slots::new(of.seen, of.schedule, self.decided_through.unwrap_or(of.now), &self.not_run, of.now)
+    }
+
+    fn skip(&mut self, of: Of<'_>, until: Timestamp, reason: &'static str) {
+        let mut slots = self.slots(of);
+        slots.skip(until, reason);
+        self.take(slots);
+    }
+
+    /// Accounts for the slots of a pause, also when it is over. Returns whether it goes on.
+    fn pause(&mut self, of: Of<'_>) -> bool {
+        let Of { accepted, schedule, now, .. } = of;
+        let paused = condition::find(&of.before.conditions, condition::SUSPENDED).is_some_and(|c| c.status == "True");
+        let through = *self.decided_through.get_or_insert(now);
+        let tell = through.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
+        let passed = schedule.next(through).is_some_and(|slot| slot <= now);
+        if passed && (paused || accepted.suspended) && !(paused && accepted.suspended && now < tell) {
+            self.skip(of, now, why::SUSPENDED);
+        }
+        if accepted.suspended {
+            let from = self.decided_through.unwrap_or(now);
+            let tell = from.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
+            if let Some(slot) = schedule.next(from) {
+                self.look_again(slot.max(tell).max(now + SECOND));
+            }
+        }
+        accepted.suspended
+    }
+
+    /// From CronJobs, or from no schedule, to the operator.
+    fn to_operator(&mut self, of: Of<'_>) {
+        let stopping = suspend_all(owned(of.seen));
+        if !stopping.is_empty() {
+            self.changes = stopping;
+            let was = of.before.clock.clone().unwrap_or(ClockStatus { kind: ClockKind::CronJob, ..self.clock.clone() });
+            self.clock = ClockStatus { reason: cut(&format!("until the CronJobs have stopped; then {}", of.accepted.why), 1024), ..was };
+            return;
+        }
+        if owned(of.seen).next().is_none() {
+            // A task that nobody has seen before is due from its creation on.
+            let created = of.seen.task.metadata.creation_timestamp.as_ref().map_or(of.now, |time| time.0);
+            let from = if of.before.observed_generation.is_none() { created } else { of.now };
+            return self.decide(of, from, of.now);
+        }
+        self.decided_through = None;
+        self.arm(of, of.now);
+        self.look_again(of.now + SETTLE);
+    }
+
+    /// From the operator to CronJobs: what is due up to the moment at which a CronJob is there is the operator's.
+    fn to_cron_jobs(&mut self, of: Of<'_>) {
+        let (changes, wake) = cron_jobs(of.seen, of.before, of.accepted, of.now);
+        let through = self.decided_through.unwrap_or(of.now);
+        let made = of.accepted.wanted.iter().map(|wanted| {
+            let there = of.seen.written.iter().chain(owned(of.seen)).find(|there| there.name == wanted.name)?;
+            (there.timing == timing(wanted)).then(|| there.last_slot.map_or(there.created, |last| last.max(there.created)))
+        });
+        let armed = made.collect::<Option<Vec<_>>>().and_then(|armed| armed.into_iter().max());
+        self.decide(of, through, armed.map_or(of.now, |armed| armed.min(of.now)));
+        let open = self.changes.iter().any(|change| matches!(change, Change::CreateRun(_)));
+        self.changes = changes.into_iter().chain(std::mem::take(&mut self.changes)).collect();
+        self.wake = [self.wake, wake].into_iter().flatten().min();
+        let Some(armed) = armed.filter(|_| !open) else {
+            // They are not there yet, or the last of its own runs is not: the slots go on.
+            let was = of.before.clock.clone().unwrap_or(self.clock.clone());
+            self.clock = ClockStatus {
+                reason: cut(&format!("until the CronJobs are there; then {}", of.accepted.why), 1024),
+                schedule: self.clock.schedule.clone().or_else(|| of.seen.task.spec.schedule.as_ref().map(api::Schedule::slots_only)),
+                ..was
+            };
+            return;
+        };
+        if !of.accepted.suspended {
+            // Nobody waits for what Forbid still held back.
+            self.skip(of, armed, why::FORBID);
+            self.decided_through = None;
+        }
+        (self.clock.since, self.clock.first_slot) = (None, None);
+        self.arm(of, armed);
+    }
+}
+
+/// The schedule that was last taken up, where that has other slots than the one there is now.
+fn edited(of: Of<'_>) -> Option<api::Schedule> {
+    let known = of.before.clock.as_ref().filter(|clock| clock.kind == ClockKind::Operator)?.schedule.clone()?;
+    let old = before_edit(of, &known);
+    old.is_none_or(|old| old.slots_hash() != of.schedule.slots_hash()).then_some(known)
+}
+
+fn before_edit(of: Of<'_>, known: &api::Schedule) -> Option<Schedule> {
+    let meta = &of.seen.task.metadata;
+    Schedule::parse(known, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()).ok()
+}
+
+/// Up to where the CronJobs have decided the slots: those after it are the operator's. What they would have started while
+/// they were being stopped, and have not, is the operator's where its own schedule has that slot too.
+fn taken_over(seen: &Seen, schedule: &Schedule, since: Timestamp) -> Timestamp {
+    let deadline = SignedDuration::from_secs(schedule.starting_deadline_seconds);
+    let started = |slot: Timestamp| {
+        let run = seen.runs.iter().any(|run| run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot));
+        run || seen.jobs.iter().any(|job| job.by_cron_job && job.slot == Some(slot))
+    };
+    let doubtful = owned(seen).filter_map(|there| {
+        let Timing { line, zone, .. } = &there.timing;
+        let old = api::Schedule { cron: vec![line.clone()], time_zone: Some(zone.clone()), ..api::Schedule::default() };
+        let known = there.last_slot.unwrap_or(there.created).max(there.created).max(since - deadline);
+        let slots = Schedule::parse(&old, "", "").ok()?.newest(DOUBTFUL, known, since);
+        slots.into_iter().find(|slot| schedule.is_slot(*slot) && !started(*slot))
+    });
+    doubtful.min().map_or(since, |slot| slot - SECOND)
+}

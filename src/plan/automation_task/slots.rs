@@ -1,0 +1,325 @@
+//! The slots of a schedule that the operator itself keeps: each is decided once. It gets its run, or it is told why not.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::Seen;
+use crate::{
+    admission,
+    api::{AutomationRun, CatchUpPolicy, ConcurrencyPolicy, NotRun, Outcome, Trigger},
+    build::{self, SlotRun},
+    outcome::cut,
+    plan::{Change, Notice, RefusalKind},
+    schedule::{self, Schedule},
+};
+
+/// How late a run may start and still be said to be on schedule.
+const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
+/// How soon to ask again for a run that the API server refuses.
+const REFUSED_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// How many groups of slots without a run are on status.
+const GROUPS: usize = 20;
+
+/// Why slots brought no run.
+pub(super) mod why {
+    pub const SUSPENDED: &str = "Suspended";
+    pub const EDITED: &str = "Edited";
+    pub const FORBID: &str = "Forbid";
+    pub const QUEUE_FULL: &str = "QueueFull";
+    pub const NAME_TAKEN: &str = "NameTaken";
+    pub const DEADLINE_PASSED: &str = "DeadlinePassed";
+    pub const SUPERSEDED: &str = "Superseded";
+    pub const CATCH_UP_LIMIT: &str = "CatchUpLimit";
+    pub const INVALID_PARAMETERS: &str = "InvalidParameters";
+}
+
+/// What has become of the slots, and what has to be done about those that are due.
+pub(super) struct Slots<'a> {
+    seen: &'a Seen,
+    schedule: &'a Schedule,
+    written: crate::api::Schedule,
+    policy: ConcurrencyPolicy,
+    now: Timestamp,
+    pub(super) changes: Vec<Change>,
+    /// Whether a run is to be made that is not seen to be there yet: its slot is decided only then, and none after it.
+    open: bool,
+    /// Every slot up to here is decided.
+    pub(super) through: Timestamp,
+    pub(super) not_run: Vec<NotRun>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) wake: Option<Timestamp>,
+}
+
+impl<'a> Slots<'a> {
+    pub(super) fn new(seen: &'a Seen, schedule: &'a Schedule, through: Timestamp, not_run: &[NotRun], now: Timestamp) -> Self {
+        let written = seen.task.spec.schedule.clone().unwrap_or_default();
+        Self {
+            seen,
+            schedule,
+            policy: written.concurrency_policy.unwrap_or_default(),
+            written,
+            now,
+            changes: Vec::new(),
+            open: false,
+            through,
+            not_run: not_run.to_vec(),
+            notices: Vec::new(),
+            wake: None,
+        }
+    }
+
+    /// None of the slots up to `until` is to run.
+    pub(super) fn skip(&mut self, until: Timestamp, reason: &'static str) {
+        self.leave(self.through, until, (Outcome::Skipped, reason));
+        self.through = self.through.max(until);
+    }
+
+    /// Decides the slots up to `until`, as far as they can be decided now. Work does not grow with the number of slots.
+    pub(super) fn decide(&mut self, until: Timestamp) {
+        let deadline = SignedDuration::from_secs(self.schedule.starting_deadline_seconds);
+        let too_late = self.now.checked_sub(deadline + SignedDuration::from_secs(1)).unwrap_or(Timestamp::MIN).min(until);
+        if too_late > self.through {
+            self.pass_over(self.through, too_late, deadline, why::DEADLINE_PASSED);
+        }
+        let from = self.through.max(too_late);
+        let eligible = self.schedule.newest(self.written.catch_up_limit(), from, until);
+        let oldest = eligible.first().copied();
+        if let Some(before) = oldest.map(|oldest| oldest - SignedDuration::from_secs(1)).filter(|before| *before > from) {
+            let reason = if self.written.catch_up_policy() == CatchUpPolicy::All { why::CATCH_UP_LIMIT } else { why::SUPERSEDED };
+            self.pass_over(from, before, SignedDuration::ZERO, reason);
+        }
+        // Not further than the last slot that is decided: time that passes alone is no news.
+        self.through = self
+            .schedule
+            .newest(1, self.through, oldest.map_or(until, |oldest| oldest - SignedDuration::from_secs(1)))
+            .first()
+            .copied()
+            .unwrap_or(self.through);
+        for slot in eligible {
+            if !self.start(slot, slot.checked_add(deadline).unwrap_or(slot)) {
+                break;
+            }
+        }
+        if self.policy == ConcurrencyPolicy::Replace {
+            self.replace();
+        }
+    }
+
+    /// Has the slot its run? Says whether the slots after it can be decided too.
+    fn start(&mut self, slot: Timestamp, deadline: Timestamp) -> bool {
+        let name = self.name(slot);
+        if self.has_run(slot) || self.seen.runs_made.contains(&name) {
+            if !self.open {
+                self.through = slot;
+            }
+            return true;
+        }
+        if let Some(refused) = self.seen.refusals.iter().find(|refused| refused.name == name) {
+            if refused.kind == RefusalKind::NameTaken {
+                return self.leave_one(slot, (Outcome::Skipped, why::NAME_TAKEN));
+            }
+            self.look_again(self.now + REFUSED_AGAIN);
+            return false;
+        }
+        let live = self
+            .seen
+            .runs
+            .iter()
+            .any(|run| admission::is_live_slot(run) && run.spec.scheduled_time.as_ref().is_some_and(|other| other.0 < slot));
+        let unrecorded = self
+            .seen
+            .jobs
+            .iter()
+            .any(|job| job.by_cron_job && job.slot.is_some() && job.run.is_none() && job.end.is_none() && !job.deleting);
+        match self.policy {
+            // As the CronJob controller has it: until its deadline it may still start.
+            ConcurrencyPolicy::Forbid if live || unrecorded => {
+                self.look_again(deadline + SignedDuration::from_secs(1));
+                return false;
+            }
+            ConcurrencyPolicy::Queue => {
+                let waiting = self.seen.runs.iter().filter(|run| admission::is_live_slot(run) && admission::is_waiting(run)).count();
+                if waiting + self.changes.len() >= admission::LONGEST_QUEUE {
+                    return self.leave_one(slot, (Outcome::Skipped, why::QUEUE_FULL));
+                }
+            }
+            _ => {}
+        }
+        match schedule::slot_values(&self.seen.task.spec.parameters, slot, self.schedule) {
+            Ok(parameters) => {
+                let late = self.now.duration_since(slot) > ON_TIME;
+                let trigger = if late { Trigger::CatchUp } else { Trigger::Schedule };
+                let of = SlotRun { name, slot, revision: build::revision_name(&self.seen.task), parameters };
+                self.changes.push(Change::CreateRun(Box::new(build::scheduled_run(&self.seen.task, of, trigger))));
+                self.open = true;
+                true
+            }
+            Err(problem) => {
+                self.notices.push(Notice {
+                    warning: true,
+                    reason: why::INVALID_PARAMETERS.to_owned(),
+                    action: "Schedule",
+                    message: cut(&problem, 1000),
+                });
+                self.leave_one(slot, (Outcome::Missed, why::INVALID_PARAMETERS))
+            }
+        }
+    }
+
+    /// Stops the runs of slots that a later one replaces. What follows from what is there is done also after a crash.
+    fn replace(&mut self) {
+        let slot =
+            |run: &AutomationRun| run.spec.scheduled_time.as_ref().filter(|_| run.spec.triggered_by().is_scheduled()).map(|slot| slot.0);
+        let made = self.changes.iter().filter_map(|change| match change {
+            Change::CreateRun(run) => slot(run),
+            _ => None,
+        });
+        let Some(newest) = self.seen.runs.iter().filter_map(|run| slot(run)).chain(made).max() else { return };
+        let mut over: Vec<&AutomationRun> = self.seen.runs.iter().map(AsRef::as_ref).filter(|run| admission::is_live_slot(run)).collect();
+        over.retain(|run| slot(run) < Some(newest) && run.spec.cancel != Some(true));
+        over.sort_by_key(|run| run.metadata.name.clone());
+        let stopped = over.into_iter().map(|run| Change::CancelRun {
+            name: run.metadata.name.clone().unwrap_or_default(),
+            uid: run.metadata.uid.clone().unwrap_or_default(),
+            replaced_by: Some(newest),
+        });
+        self.changes.extend(stopped);
+    }
+
+    fn name(&self, slot: Timestamp) -> String {
+        name(self.seen, self.schedule, slot)
+    }
+
+    /// Whether the slot has a run, of either clock, or a Job that will get one.
+    fn has_run(&self, slot: Timestamp) -> bool {
+        let is_its = |run: &AutomationRun| {
+            run.spec.triggered_by().is_scheduled() && run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot)
+        };
+        self.seen.runs.iter().any(|run| is_its(run)) || self.seen.jobs.iter().any(|job| job.by_cron_job && job.slot == Some(slot))
+    }
+
+    /// Slots in `(from, until]` that will not be run any more, those apart that have been.
+    fn pass_over(&mut self, from: Timestamp, until: Timestamp, hold: SignedDuration, otherwise: &'static str) {
+        let second = SignedDuration::from_secs(1);
+        let runs = self.seen.runs.iter().filter(|run| run.spec.triggered_by().is_scheduled());
+        let mut have_run: Vec<Timestamp> = runs.filter_map(|run| run.spec.scheduled_time.as_ref().map(|slot| slot.0)).collect();
+        have_run.extend(self.seen.jobs.iter().filter(|job| job.by_cron_job).filter_map(|job| job.slot));
+        have_run.retain(|slot| *slot > from && *slot <= until);
+        have_run.sort_unstable();
+        have_run.dedup();
+        let mut at = from;
+        for slot in have_run {
+            self.pass_over_gap(at, slot - second, hold, otherwise);
+            at = slot;
+        }
+        self.pass_over_gap(at, until, hold, otherwise);
+    }
+
+    /// Slots in `(from, until]`, none of which has a run: under Forbid because another went on, or for the other reason.
+    fn pass_over_gap(&mut self, from: Timestamp, until: Timestamp, hold: SignedDuration, otherwise: &'static str) {
+        let mut at = from;
+        for (begun, ended) in self.busy() {
+            let last = ended.checked_sub(hold).unwrap_or(ended).min(until);
+            let first = at.max(begun);
+            if last > first {
+                self.leave(at, first, (Outcome::Missed, otherwise));
+                self.leave(first, last, (Outcome::Skipped, why::FORBID));
+                at = last;
+            }
+        }
+        self.leave(at, until, (Outcome::Missed, otherwise));
+    }
+
+    /// When runs of the schedule went on, under Forbid, oldest first.
+    fn busy(&self) -> Vec<(Timestamp, Timestamp)> {
+        if self.policy != ConcurrencyPolicy::Forbid {
+            return Vec::new();
+        }
+        let mut busy: Vec<(Timestamp, Timestamp)> = self
+            .seen
+            .runs
+            .iter()
+            .filter(|run| run.spec.triggered_by().is_scheduled())
+            .filter_map(|run| {
+                let begun = run.spec.scheduled_time.as_ref()?.0;
+                let ended = run.status.as_ref().and_then(|status| status.completion_time.as_ref()).map_or(self.now, |time| time.0);
+                Some((begun, ended))
+            })
+            .collect();
+        busy.sort_unstable();
+        busy
+    }
+
+    fn leave_one(&mut self, slot: Timestamp, (outcome, reason): (Outcome, &'static str)) -> bool {
+        if !self.open {
+            self.leave(slot - SignedDuration::from_secs(1), slot, (outcome, reason));
+            self.through = slot;
+        }
+        !self.open
+    }
+
+    /// Writes down that the slots in `(from, until]` brought no run.
+    fn leave(&mut self, from: Timestamp, until: Timestamp, (outcome, reason): (Outcome, &'static str)) {
+        if from >= until {
+            return;
+        }
+        let slots = i64::try_from(self.schedule.count(from, until)).unwrap_or(i64::MAX);
+        let (Some(first), Some(last)) = (self.schedule.next(from), self.schedule.newest(1, from, until).first().copied()) else { return };
+        if slots == 0 {
+            return;
+        }
+        let group = NotRun { outcome, reason: reason.to_owned(), first_slot: Time(first), last_slot: Time(last), slots };
+        self.notices.push(told(&group));
+        match self.not_run.last_mut() {
+            Some(before)
+                if (before.outcome, before.reason.as_str()) == (outcome, reason)
+                    && self.schedule.previous(first) == Some(before.last_slot.0) =>
+            {
+                before.last_slot = group.last_slot;
+                before.slots += slots;
+            }
+            _ => self.not_run.push(group),
+        }
+        let over = self.not_run.len().saturating_sub(GROUPS);
+        self.not_run.drain(..over);
+    }
+
+    fn look_again(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// Name of the run of a slot: the same under both clocks.
+pub(super) fn name(seen: &Seen, schedule: &Schedule, slot: Timestamp) -> String {
+    let index = schedule.line_of(slot).unwrap_or(0);
+    let line = schedule.lines.get(index).map_or("", |line| line.as_str());
+    build::slot_run_name(seen.task.metadata.name.as_deref().unwrap_or_default(), index, line, slot)
+}
+
+fn told(group: &NotRun) -> Notice {
+    let which = if group.slots == 1 {
+        format!("the slot of {}", group.first_slot.0)
+    } else {
+        format!("{} slots from {} to {}", group.slots, group.first_slot.0, group.last_slot.0)
+    };
+    let because = match group.reason.as_str() {
+        why::SUSPENDED => "the schedule was suspended",
+        why::EDITED => "the schedule was edited after their time",
+        why::FORBID => "an earlier run went on, and concurrencyPolicy is Forbid",
+        why::QUEUE_FULL => "20 runs wait in the queue already",
+        why::NAME_TAKEN => "another object has the name of its run",
+        why::DEADLINE_PASSED => {
+            "nothing could start it within startingDeadlineSeconds: the operator was down, or the API server refused it"
+        }
+        why::SUPERSEDED => "a later slot came before it could be started",
+        why::CATCH_UP_LIMIT => "catchUp.limit runs no more of them",
+        _ => "its parameters could not be computed",
+    };
+    let missed = group.outcome == Outcome::Missed;
+    Notice {
+        warning: missed,
+        reason: format!("{:?}", group.outcome),
+        action: "Schedule",
+        message: format!("{which} brought no run: {because}"),
+    }
+}

@@ -1,0 +1,87 @@
+//! The slots of a backfill, in its order.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Wrong, wrong};
+use crate::{
+    api::{BackfillSpec, SlotOrder},
+    schedule::Schedule,
+};
+
+/// The most slots of a range.
+const MOST: u64 = 10_000;
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// The slots of a backfill: those of a range, which are computed, or a list.
+pub(super) struct Span {
+    /// After `from`, up to `until`.
+    range: Option<(Timestamp, Timestamp)>,
+    /// In order.
+    listed: Vec<Timestamp>,
+    order: SlotOrder,
+    pub(super) total: i32,
+}
+
+/// Checks which slots the spec asks for.
+pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> Result<Span, Wrong> {
+    let order = spec.order.unwrap_or_default();
+    if let Some(range) = &spec.range {
+        if range.to.0 > now {
+            return Err(wrong(
+                "RangeNotPassed",
+                format!("spec.range.to: {} lies in the future; a backfill is for slots that have passed", range.to.0),
+            ));
+        }
+        let from = range.from.0 - SECOND;
+        let slots = schedule.count(from, range.to.0);
+        if slots > MOST {
+            let message = format!("spec.range: {slots} slots lie in it, and a backfill takes at most {MOST}; split it");
+            return Err(wrong("RangeTooLarge", message));
+        }
+        let total = i32::try_from(slots).unwrap_or(i32::MAX);
+        return Ok(Span { range: Some((from, range.to.0)), listed: Vec::new(), order, total });
+    }
+    let mut listed: Vec<Timestamp> = spec.slots.iter().flatten().map(|slot| slot.0).collect();
+    listed.sort_unstable();
+    listed.dedup();
+    if let Some(slot) = listed.iter().find(|slot| !schedule.is_slot(**slot)) {
+        let near = schedule.next(*slot).map_or(String::new(), |next| format!("; the next one after it is {next}"));
+        return Err(wrong("NotASlot", format!("spec.slots: {slot} is not a slot of the task's schedule{near}")));
+    }
+    if let Some(slot) = listed.iter().find(|slot| **slot > now) {
+        return Err(wrong("RangeNotPassed", format!("spec.slots: {slot} lies in the future; a backfill is for slots that have passed")));
+    }
+    if order == SlotOrder::NewestFirst {
+        listed.reverse();
+    }
+    let total = i32::try_from(listed.len()).unwrap_or(i32::MAX);
+    Ok(Span { range: None, listed, order, total })
+}
+
+impl Span {
+    /// The next `limit` slots after the one that was decided last.
+    pub(super) fn after(&self, schedule: &Schedule, through: Option<Timestamp>, limit: usize) -> Vec<Timestamp> {
+        let newest_first = self.order == SlotOrder::NewestFirst;
+        let Some((from, until)) = self.range else {
+            let left = self
+                .listed
+                .iter()
+                .copied()
+                .filter(|slot| through.is_none_or(|done| if newest_first { *slot < done } else { *slot > done }));
+            return left.take(limit).collect();
+        };
+        match (newest_first, through) {
+            (false, through) => schedule.oldest(limit, through.unwrap_or(from), until),
+            (true, through) => {
+                let mut slots = schedule.newest(limit, from, through.map_or(until, |done| done - SECOND));
+                slots.reverse();
+                slots
+            }
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self, schedule: &Schedule) -> Vec<Timestamp> {
+        self.after(schedule, None, usize::try_from(MOST).unwrap_or(usize::MAX))
+    }
+}
