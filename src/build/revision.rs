@@ -32,7 +32,7 @@ pub fn revision(task: &AutomationTask) -> Value {
             "ownerReferences": [owned_by_task(task)],
         },
         "revision": task.metadata.generation.unwrap_or(0),
-        "data": { "kind": "AutomationTask", "apiVersion": "nightshift.dev/v1alpha1", "spec": definition(task) },
+        "data": { "spec": definition(task) },
     })
 }
 

@@ -33,6 +33,7 @@ pub struct Mishaps {
 
 /// A plan, and what it was made from.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few thousand of them live for a test")]
 pub enum Planned {
     Task { seen: automation_task::Seen, now: Timestamp, plan: Plan<AutomationTaskStatus> },
     Run { seen: automation_run::Seen, now: Timestamp, plan: Plan<AutomationRunStatus> },
@@ -73,6 +74,7 @@ pub struct Operator {
 }
 
 impl Operator {
+    #[expect(clippy::large_types_passed_by_value, reason = "it is kept")]
     pub fn new(lags: Lags, mishaps: Mishaps, started: Timestamp) -> Self {
         Self {
             caches: None,

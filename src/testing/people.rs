@@ -71,6 +71,7 @@ impl Act {
         matches!(self, Act::DeleteTask | Act::DeleteCronJob | Act::DeleteJob(_) | Act::DeleteRun(_) | Act::DeleteBackfill)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one act after the other")]
     pub fn carry_out(&self, cluster: &mut Cluster, operator: &mut Operator) {
         let now = cluster.now;
         match self {

@@ -24,7 +24,7 @@ use crate::{
 /// The last status that the task had while it had a schedule.
 fn last_scheduled(world: &World) -> AutomationTaskStatus {
     let statuses = world.cluster.tasks.log().iter().filter(|entry| entry.object.spec.schedule.is_some());
-    statuses.filter_map(|entry| entry.object.status.clone()).last().unwrap_or_default()
+    statuses.filter_map(|entry| entry.object.status.clone()).next_back().unwrap_or_default()
 }
 
 /// What is on record of each slot: runs by name, and reasons why there was none.
@@ -68,7 +68,7 @@ fn outcome(world: &World, minute: i64) -> Option<Outcome> {
 }
 
 /// A task that the operator alone can keep: every two minutes, beginning in half a minute.
-fn clocked(schedule: Value, life: Life) -> Scenario {
+fn clocked(schedule: &Value, life: Life) -> Scenario {
     let mut spec =
         json!({ "schedule": { "cron": ["*/2 * * * *"], "daylightSaving": { "gap": "RunAfter" } }, "timeouts": { "attemptSeconds": 3000 } });
     for (key, value) in schedule.as_object().cloned().unwrap_or_default() {
@@ -84,7 +84,7 @@ fn runs_and(told: &[(i64, &str)]) -> Vec<(i64, String)> {
 
 #[test]
 fn each_slot_gets_its_run() {
-    let world = World::ended(&clocked(json!({}), Life::exit(5, 0)).during(400));
+    let world = World::ended(&clocked(&json!({}), Life::exit(5, 0)).during(400));
     assert_eq!(told(&world), runs_and(&[(0, ""), (2, ""), (4, ""), (6, "")]));
     assert_eq!(outcome(&world, 4), Some(Outcome::Succeeded));
     let status = last_scheduled(&world);
@@ -95,19 +95,19 @@ fn each_slot_gets_its_run() {
 #[test]
 fn under_forbid_a_slot_starts_late_up_to_its_deadline_and_is_skipped_after_it() {
     let policy = json!({ "startingDeadlineSeconds": 60 });
-    let late = World::ended(&clocked(policy.clone(), Life::exit(150, 0)).during(400));
+    let late = World::ended(&clocked(&policy, Life::exit(150, 0)).during(400));
     assert_eq!(
         told(&late),
         runs_and(&[(0, ""), (2, ""), (4, "Skipped(Forbid)"), (6, "")]),
         "a run of 150 s lets the next slot start half a minute late"
     );
-    let skipped = World::ended(&clocked(policy, Life::exit(200, 0)).during(500));
+    let skipped = World::ended(&clocked(&policy, Life::exit(200, 0)).during(500));
     assert_eq!(told(&skipped), runs_and(&[(0, ""), (2, "Skipped(Forbid)"), (4, ""), (6, "Skipped(Forbid)")]));
 }
 
 #[test]
 fn under_queue_slots_wait_for_their_turn_in_order() {
-    let world = World::ended(&clocked(json!({ "concurrencyPolicy": "Queue" }), Life::exit(170, 0)).during(400));
+    let world = World::ended(&clocked(&json!({ "concurrencyPolicy": "Queue" }), Life::exit(170, 0)).during(400));
     assert_eq!(told(&world), runs_and(&[(0, ""), (2, ""), (4, ""), (6, "")]));
     let jobs: Vec<i64> = world.cluster.jobs.births().map(|entry| entry.at.as_second() - start().as_second() - 30).collect();
     assert!(jobs.windows(2).all(|two| two[1] - two[0] >= 170), "{jobs:?}");
@@ -124,7 +124,7 @@ fn under_queue_slots_wait_for_their_turn_in_order() {
 #[test]
 fn under_queue_no_more_than_twenty_wait() {
     let every_minute = json!({ "concurrencyPolicy": "Queue", "cron": ["* * * * *"] });
-    let world = World::ended(&clocked(every_minute, Life::exit(2900, 0)).during(1800));
+    let world = World::ended(&clocked(&every_minute, Life::exit(2900, 0)).during(1800));
     let told = told(&world);
     assert_eq!(told.iter().filter(|(_, what)| what == "Skipped(QueueFull)").count(), told.len() - 21, "{told:?}");
 }
@@ -132,7 +132,7 @@ fn under_queue_no_more_than_twenty_wait() {
 #[test]
 fn under_replace_the_later_slot_stops_the_earlier_and_waits_for_its_end() {
     let life = Life::exit(500, 0).on_term(OnTerm::Exits { after: 3, code: 143 });
-    let world = World::ended(&clocked(json!({ "concurrencyPolicy": "Replace" }), life).during(300));
+    let world = World::ended(&clocked(&json!({ "concurrencyPolicy": "Replace" }), life).during(300));
     let status = world.run_status(&format!("{TASK}-{}", start().as_second() / 60 + 1));
     assert_eq!((status.outcome, status.reason.as_deref()), (Some(Outcome::Cancelled), Some("Replaced")));
     assert_eq!(told(&world).len(), 3);
@@ -156,7 +156,7 @@ fn what_was_due_while_the_operator_was_down_is_caught_up_as_the_policy_says() {
         ),
     ] {
         // Away from the first minute until just before the eighth.
-        let scenario = clocked(policy.clone(), Life::exit(5, 0)).with(90, Act::StopOperator(410)).during(560);
+        let scenario = clocked(&policy, Life::exit(5, 0)).with(90, Act::StopOperator(410)).during(560);
         assert_eq!(told(&World::ended(&scenario)), runs_and(&expected), "{policy}");
     }
 }
@@ -164,7 +164,7 @@ fn what_was_due_while_the_operator_was_down_is_caught_up_as_the_policy_says() {
 #[test]
 fn a_year_of_downtime_is_accounted_for_in_one_look() {
     let year = 365 * 86_400;
-    let scenario = clocked(json!({ "cron": ["* * * * *"], "catchUp": { "policy": "Latest" } }), Life::exit(5, 0))
+    let scenario = clocked(&json!({ "cron": ["* * * * *"], "catchUp": { "policy": "Latest" } }), Life::exit(5, 0))
         .with(90, Act::StopOperator(year))
         .during(year + 200);
     let world = World::ended(&scenario);
@@ -177,8 +177,7 @@ fn a_year_of_downtime_is_accounted_for_in_one_look() {
 #[test]
 fn slots_of_a_pause_are_skipped_under_both_clocks_and_an_edit_runs_no_slot_before_it() {
     for clock in [json!({}), json!({ "daylightSaving": null })] {
-        let mut scenario =
-            clocked(clock.clone(), Life::exit(5, 0)).with(100, Act::Suspend(true)).with(520, Act::Suspend(false)).during(700);
+        let mut scenario = clocked(&clock, Life::exit(5, 0)).with(100, Act::Suspend(true)).with(520, Act::Suspend(false)).during(700);
         if let Some(schedule) = scenario.spec["schedule"].as_object_mut() {
             schedule.retain(|_, value| !value.is_null());
         }
@@ -187,7 +186,7 @@ fn slots_of_a_pause_are_skipped_under_both_clocks_and_an_edit_runs_no_slot_befor
         assert_eq!(told(&world), runs_and(&[(0, ""), (2, skipped), (4, skipped), (6, skipped), (8, skipped), (10, "")]), "{clock}");
     }
     let world = World::ended(
-        &clocked(json!({ "startingDeadlineSeconds": 3600 }), Life::exit(5, 0))
+        &clocked(&json!({ "startingDeadlineSeconds": 3600 }), Life::exit(5, 0))
             .with(100, Act::Reschedule("*/3 * * * *".to_owned()))
             .during(500),
     );
@@ -200,7 +199,7 @@ fn changing_the_clock_loses_no_slot_and_runs_none_twice() {
     // At every moment around a slot, in both directions.
     for second in 115..160 {
         for first in [json!({}), json!({ "daylightSaving": null })] {
-            let mut scenario = clocked(first.clone(), Life::exit(5, 0)).during(560);
+            let mut scenario = clocked(&first, Life::exit(5, 0)).during(560);
             let to_operator = first != json!({});
             if let Some(schedule) = scenario.spec["schedule"].as_object_mut() {
                 schedule.retain(|_, value| !value.is_null());
@@ -223,7 +222,7 @@ fn changing_the_clock_loses_no_slot_and_runs_none_twice() {
 #[test]
 fn a_queue_that_may_run_at_once_does() {
     let scenario =
-        clocked(json!({ "concurrencyPolicy": "Queue" }), Life::exit(1000, 0)).with(400, Act::Policy(ConcurrencyPolicy::Allow)).during(420);
+        clocked(&json!({ "concurrencyPolicy": "Queue" }), Life::exit(1000, 0)).with(400, Act::Policy(ConcurrencyPolicy::Allow)).during(420);
     let world = World::ended(&scenario);
     let late: Vec<i64> =
         world.cluster.jobs.births().map(|entry| entry.at.as_second() - start().as_second()).filter(|at| *at < 450).collect();
@@ -232,7 +231,7 @@ fn a_queue_that_may_run_at_once_does() {
 
 #[test]
 fn what_waits_in_the_queue_runs_as_it_was_when_its_slot_came() {
-    let scenario = clocked(json!({ "concurrencyPolicy": "Queue" }), Life::of(End::Exit { after: 300, code: 0 }))
+    let scenario = clocked(&json!({ "concurrencyPolicy": "Queue" }), Life::of(End::Exit { after: 300, code: 0 }))
         .with(200, Act::ChangeImage)
         .during(300);
     let world = World::ended(&scenario);

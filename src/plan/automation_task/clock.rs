@@ -66,8 +66,8 @@ pub(super) fn keep(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accept
     let of = Of { seen, before, accepted, schedule, now };
     match (accepted.clock, was.map(|was| was.kind)) {
         (ClockKind::Operator, Some(ClockKind::Operator)) => kept.by_operator(of),
-        (ClockKind::Operator, _) => kept.to_operator(of),
-        (_, Some(ClockKind::Operator)) => kept.to_cron_jobs(of),
+        (ClockKind::Operator, _) => kept.begin_by_operator(of),
+        (_, Some(ClockKind::Operator)) => kept.hand_to_cron_jobs(of),
         _ => {
             (kept.changes, kept.wake) = cron_jobs(seen, before, accepted, now);
             kept.arm(of, now);
@@ -188,7 +188,7 @@ impl Kept {
     }
 
     /// From CronJobs, or from no schedule, to the operator.
-    fn to_operator(&mut self, of: Of<'_>) {
+    fn begin_by_operator(&mut self, of: Of<'_>) {
         let stopping = suspend_all(owned(of.seen));
         if !stopping.is_empty() {
             self.changes = stopping;
@@ -208,7 +208,7 @@ impl Kept {
     }
 
     /// From the operator to CronJobs: what is due up to the moment at which a CronJob is there is the operator's.
-    fn to_cron_jobs(&mut self, of: Of<'_>) {
+    fn hand_to_cron_jobs(&mut self, of: Of<'_>) {
         let (changes, wake) = cron_jobs(of.seen, of.before, of.accepted, of.now);
         let through = self.decided_through.unwrap_or(of.now);
         let made = of.accepted.wanted.iter().map(|wanted| {

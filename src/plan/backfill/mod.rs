@@ -189,7 +189,7 @@ impl Course {
                 return;
             }
             let own = build::backfill_run_name(seen.backfill.metadata.name.as_deref().unwrap_or_default(), slot);
-            if self.is_made(seen, &own, slot) {
+            if is_made(seen, &own, slot) {
                 if !open {
                     self.through = Some(slot);
                     self.active.push(BackfillRun { slot: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(slot), run: own });
@@ -217,17 +217,6 @@ impl Course {
         } else if !open {
             self.at_end = true;
         }
-    }
-
-    /// Whether the slot's run is there, on the list or not.
-    fn is_made(&self, seen: &Seen, own: &str, slot: Timestamp) -> bool {
-        let ours = |run: &AutomationRun| {
-            run.metadata.name.as_deref() == Some(own)
-                && run.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::label::BACKFILL))
-                    == seen.backfill.metadata.name.as_ref()
-                && run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot)
-        };
-        seen.runs_made.iter().any(|made| made == own) || seen.runs.iter().any(|run| ours(run))
     }
 
     fn start(&mut self, seen: &Seen, known: &Known, slot: Timestamp, own: String, now: Timestamp) -> Started {
@@ -265,6 +254,17 @@ impl Course {
     fn look_again(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
+}
+
+/// Whether the slot's run is there, on the list or not.
+fn is_made(seen: &Seen, own: &str, slot: Timestamp) -> bool {
+    let ours = |run: &AutomationRun| {
+        run.metadata.name.as_deref() == Some(own)
+            && run.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::label::BACKFILL))
+                == seen.backfill.metadata.name.as_ref()
+            && run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot)
+    };
+    seen.runs_made.iter().any(|made| made == own) || seen.runs.iter().any(|run| ours(run))
 }
 
 enum Started {
