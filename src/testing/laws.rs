@@ -6,12 +6,12 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 
 use super::{
-    caches::Key,
+    caches::{Key, Lag, Lags},
     check::check,
     cluster::Cluster,
     crashes::known_stories,
     history::expect_none,
-    operator::Planned,
+    operator::{Mishaps, Operator, Planned},
     people::Act,
     scenario::Scenario,
     settle::essence,
@@ -127,6 +127,21 @@ fn stale_safe_a_plan_that_is_made_once_more_leads_nowhere_else() {
 }
 
 #[test]
+fn at_most_once_also_where_two_take_themselves_for_the_leader() {
+    hold(|scenario| {
+        let mut world = World::new(scenario);
+        // It lags behind where the other does not.
+        let lag = Lag { seconds: 2, silent: None };
+        let lags = Lags { tasks: lag, runs: lag, cron_jobs: lag, jobs: lag, pods: lag, backfills: lag };
+        world.rival = Some(Operator::new(lags, Mishaps::default(), world.cluster.now));
+        world.run();
+        expect_none(&world, made_twice(&world).into_iter().chain(unmade(&world)));
+        let unfinished = world.cluster.runs.iter().filter(|run| !ledger::is_finished(run)).map(|run| format!("{:?}", run.status));
+        expect_none(&world, unfinished);
+    });
+}
+
+#[test]
 fn monotone_what_is_finished_or_recorded_stays_so() {
     hold(|scenario| {
         let world = World::ended(scenario);
@@ -222,7 +237,7 @@ fn with_task_status(seen: &automation_task::Seen, plan: &Plan<crate::api::Automa
 /// What the operator would write about an object if it looked at it now.
 fn writes_of(world: &World, key: &Key) -> Vec<String> {
     let mut world = world.clone();
-    world.operator.mishaps = super::operator::Mishaps::default();
+    world.operator.mishaps = Mishaps::default();
     let before = world.operator.writes.len();
     world.operator.reconcile(&mut world.cluster, key);
     world.operator.writes[before..].iter().map(|write| write.what.clone()).collect()
@@ -233,7 +248,7 @@ fn prefixes_differ(world: &World, key: &Key, writes: usize) -> Vec<String> {
     let ends_after = |written: Option<usize>| {
         let mut world = world.clone();
         let nth = written.map(|written| world.operator.writes.len() + written);
-        world.operator.mishaps = super::operator::Mishaps { crashes: nth.into_iter().map(|nth| (nth, 0)).collect(), ..Default::default() };
+        world.operator.mishaps = Mishaps { crashes: nth.into_iter().map(|nth| (nth, 0)).collect(), ..Default::default() };
         world.operator.reconcile(&mut world.cluster, key);
         world.settled()
     };
@@ -314,7 +329,7 @@ fn is_still_about(world: &World, planned: &Planned) -> bool {
 /// it would have led without.
 fn moves_backwards(world: &World, stale: &Planned) -> Vec<String> {
     let mut other = world.clone();
-    other.operator.mishaps = super::operator::Mishaps::default();
+    other.operator.mishaps = Mishaps::default();
     // An answer that stops it is as good as any.
     drop(other.operator.apply(&mut other.cluster, stale.changes()));
     let reported = match stale {

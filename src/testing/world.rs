@@ -28,6 +28,8 @@ pub struct World {
     pub scenario: Scenario,
     pub cluster: Cluster,
     pub operator: Operator,
+    /// Another one that takes itself for the leader too.
+    pub rival: Option<Operator>,
     pub kubelet: Kubelet,
     cron_job_controller: CronJobController,
     job_controller: JobController,
@@ -49,6 +51,7 @@ impl World {
         Self {
             cluster,
             operator: Operator::new(scenario.lags, scenario.mishaps.clone(), now),
+            rival: None,
             kubelet: Kubelet::new(scenario.script.clone()),
             cron_job_controller: CronJobController::default(),
             job_controller: JobController::default(),
@@ -98,7 +101,7 @@ impl World {
                 idle = 0;
             }
             let version = self.cluster.version();
-            let who = self.dice.below(6);
+            let who = self.dice.below(6 + usize::from(self.rival.is_some()));
             let moved = self.act(who, before);
             idle = if moved || self.cluster.version() != version { 0 } else { idle + 1 };
         }
@@ -108,7 +111,7 @@ impl World {
     /// Chance may have passed somebody over: asks each in turn.
     fn is_at_rest(&mut self, before: &mut dyn FnMut(&World, &Key)) -> bool {
         let version = self.cluster.version();
-        let moved = (0..6).filter(|who| self.act(*who, before)).count() > 0;
+        let moved = (0..7).filter(|who| self.act(*who, before)).count() > 0;
         !moved && self.cluster.version() == version
     }
 
@@ -119,7 +122,8 @@ impl World {
             2 => self.kubelet.sync(&mut self.cluster),
             3 => self.job_controller.sync(&mut self.cluster),
             4 => self.cluster.collect_garbage(),
-            _ => return self.operator_acts(before),
+            5 => return self.operator_acts(before),
+            _ => return self.rival_acts(),
         }
         false
     }
@@ -143,6 +147,14 @@ impl World {
         true
     }
 
+    fn rival_acts(&mut self) -> bool {
+        let Some(rival) = self.rival.take() else { return false };
+        let operator = std::mem::replace(&mut self.operator, rival);
+        let moved = self.operator_acts(&mut |_, _| {});
+        self.rival = Some(std::mem::replace(&mut self.operator, operator));
+        moved
+    }
+
     /// The next time at which something is due.
     fn next(&mut self) -> Option<Timestamp> {
         let next = [
@@ -151,6 +163,7 @@ impl World {
             self.kubelet.next(&self.cluster),
             self.job_controller.next(&self.cluster),
             self.operator.next(&self.cluster),
+            self.rival.as_ref().and_then(|rival| rival.next(&self.cluster)),
         ];
         next.into_iter().flatten().min().map(|next| next.max(self.cluster.now))
     }
