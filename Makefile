@@ -56,7 +56,7 @@ image: rust ## Build the operator's image, and load it where the local cluster i
 	@$(LOCAL)/images.sh operator
 
 test-unit: rust ## Unit tests, property tests, and the architecture
-	cargo test --quiet --locked --lib --test architecture
+	cargo test --quiet --locked --lib --test architecture -- --test-threads 6
 
 test-chart: ## The Helm chart, and the plain manifests made from it
 	helm lint --strict charts/nightshift

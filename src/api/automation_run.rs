@@ -30,6 +30,7 @@ use super::{
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attemptCount"),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Slot", type_ = "string", json_path = ".status.slot", priority = 1, description = "The slot that it is for"),
     printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger", priority = 1, description = "Why it exists"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     selectable = ".spec.taskRef.name",

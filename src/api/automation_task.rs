@@ -29,6 +29,7 @@ use super::{
     printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner.team", description = "Team that owns it"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the spec is accepted and the schedule armed"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Clock", type_ = "string", json_path = ".status.clock.type", priority = 1, description = "Who starts it: CronJob or Operator"),
     printcolumn(name = "Active", type_ = "integer", json_path = ".status.activeCount", priority = 1, description = "Runs not finished"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1, description = "What Ready says"),
     selectable = ".spec.owner.team",
@@ -40,6 +41,7 @@ use super::{
     validation = Rule::new("has(self.image) || (has(self.template) && self.template.spec.containers.exists(c, c.name == 'main' && has(c.image)))").message("image is required, unless template has a container named main with an image").field_path(".image"),
     validation = Rule::new("!has(self.script) || (!has(self.command) && !has(self.args))").message("script cannot stand beside command or args: the script is the command; remove one of them").field_path(".script"),
     validation = Rule::new("!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !(has(p.required) && p.required) || has(p.fromSlot))").message("parameters with required: true cannot stand beside a schedule, which has nobody to ask; give them a default or fromSlot").field_path(".parameters"),
+    validation = Rule::new("has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !has(p.fromSlot))").message("parameters with fromSlot need a schedule, which has the slots; add one, or use default").field_path(".parameters"),
     validation = Rule::new("!has(self.env) || !has(self.parameters) || self.env.all(e, self.parameters.all(p, p.name != e.name))").message("env and parameters have an entry of the same name; rename one").field_path(".env"),
     validation = Rule::new("!has(self.secrets) || !has(self.parameters) || self.secrets.all(s, self.parameters.all(p, p.name != s.name))").message("secrets and parameters have an entry of the same name; rename one").field_path(".secrets"),
     validation = Rule::new("!has(self.secrets) || !has(self.env) || self.secrets.all(s, self.env.all(e, e.name != s.name))").message("secrets and env have an entry of the same name; rename one").field_path(".secrets"),
@@ -203,7 +205,9 @@ pub struct ClockStatus {
 pub struct NotRun {
     /// `Missed`: nothing could start it in time. `Skipped`: it was not to run.
     pub outcome: Outcome,
-    /// Why, in one word: `OperatorDown`, `Superseded`, `CatchUpLimit`; `Suspended`, `Forbid`, `QueueFull`, `Edited`.
+    /// Why, in one word. Missed: `DeadlinePassed` (nothing started it within `startingDeadlineSeconds`), `Superseded` (a later
+    /// slot came first), `CatchUpLimit`, `InvalidParameters`. Skipped: `Suspended`, `Forbid`, `QueueFull`, `NameTaken`,
+    /// `Edited` (the schedule was edited after its time).
     #[schemars(length(max = 64))]
     pub reason: String,
     /// The first slot.

@@ -155,58 +155,6 @@ fn reach(schedule: &Schedule, policy: ConcurrencyPolicy, contract: &Contract, no
     Ok(Some(format!("; a run ends within {} s of its slot, before the next one", reached.reach_seconds())))
 }
 
-/// Why a schedule cannot be kept by Kubernetes' own CronJobs.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NeedsOperatorClock {
-    /// A retry made by the operator, or a run of another line, could still go on at the next slot, which the CronJob
-    /// controller would not see.
-    #[error(
-        "concurrencyPolicy {policy:?} cannot be kept with {what}: a run may go on for {reach_seconds} s after its slot (timeouts.runSeconds {run_seconds}, startingDeadlineSeconds and the grace period), and slots can be {gap_seconds} s apart; {}use concurrencyPolicy Allow",
-        lower_run_seconds(gap_seconds - (reach_seconds - run_seconds))
-    )]
-    RunsReachNextSlot {
-        /// Forbid or Replace.
-        policy: ConcurrencyPolicy,
-        /// Which feature makes runs that the CronJob controller does not see.
-        what: &'static str,
-        /// How long a run may take.
-        run_seconds: i64,
-        /// How long after its slot a run may go on: it may start late, and its last container has a grace period.
-        reach_seconds: i64,
-        /// How close two slots can be.
-        gap_seconds: i64,
-    },
-    /// Two lines would each start a run for the same slot.
-    #[error(
-        "schedule.cron[{0}] and schedule.cron[{1}] share slots, which would each run twice; change one so that they never fall on the same minute"
-    )]
-    SharedSlots(usize, usize),
-}
-
-/// The other way out, where there is one: slots can be too close for any run.
-fn lower_run_seconds(below: i64) -> String {
-    if below > 1 { format!("lower timeouts.runSeconds below {below}, or ") } else { String::new() }
-}
-
-/// Checks that Kubernetes' CronJob controller can keep the schedule, one CronJob for each line, and returns why it can.
-/// Goes when every caller asks [`choose`].
-///
-/// # Errors
-/// Tells what stands in the way and how to get it out.
-pub fn native(schedule: &Schedule, policy: ConcurrencyPolicy, contract: &Contract, now: Timestamp) -> Result<String, NeedsOperatorClock> {
-    if let Some((a, b)) = schedule.shared_slots() {
-        return Err(NeedsOperatorClock::SharedSlots(a, b));
-    }
-    let ends_in_time = reach(schedule, policy, contract, now).map_err(|reached| NeedsOperatorClock::RunsReachNextSlot {
-        policy,
-        what: reached.what,
-        run_seconds: reached.run_seconds,
-        reach_seconds: reached.reach_seconds(),
-        gap_seconds: reached.gap_seconds,
-    })?;
-    Ok(format!("{NATIVE}{}", ends_in_time.unwrap_or_default()))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

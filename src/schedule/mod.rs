@@ -8,7 +8,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use clock_choice::{ClockChoice, NeedsOperatorClock, choose, native};
+pub use clock_choice::{ClockChoice, choose};
 pub use cron::{CronError, CronLine};
 pub use slot_values::{check_slot_values, slot_value, slot_values};
 

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::api::{Definition, SlotSelection};
+
 use super::{
     caches::{Lag, Lags},
     people::Act,
@@ -59,9 +61,50 @@ fn jobs_are_seen_late() -> Scenario {
     Scenario { lags: Lags { jobs: lag(7), pods: lag(3), ..Lags::default() }, ..scenario }
 }
 
+fn queued_by_the_operator() -> Scenario {
+    let spec = json!({
+        "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Queue", "catchUp": { "policy": "All", "limit": 2 } },
+        "history": { "succeeded": 1, "failed": 1 },
+        "timeouts": { "attemptSeconds": 600 },
+    });
+    Scenario::new(spec, vec![Life::exit(150, 0)]).with(200, Act::ChangeImage).during(300)
+}
+
+fn run_again_and_backfilled() -> Scenario {
+    let backfill = Act::Backfill { name: "b1".to_owned(), seconds: 420, select: SlotSelection::MissingOrFailed, concurrency: 2 };
+    let again = |name: &str, definition| Act::Rerun { name: name.to_owned(), of: 0, definition };
+    let spec = json!({ "schedule": { "cron": ["*/2 * * * *"], "exclude": ["2000-01-01"] }, "history": { "succeeded": 2, "failed": 2 } });
+    Scenario::new(spec, vec![Life::exit(5, 1)])
+        .with(60, again("r4", Definition::Original))
+        .with(62, again("r5", Definition::Current))
+        .with(70, Act::ChangeImage)
+        .with(170, again("r6", Definition::Original))
+        .with(180, backfill)
+        .during(330)
+}
+
+fn kept_by_one_clock_after_the_other() -> Scenario {
+    let spec = json!({ "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Replace" } });
+    Scenario::new(spec, vec![Life::exit(100, 0)])
+        .with(148, Act::NeedOperator(true))
+        .with(275, Act::Suspend(true))
+        .with(400, Act::Suspend(false))
+        .with(515, Act::NeedOperator(false))
+        .during(700)
+}
+
 /// Stories in which much happens.
-pub fn known_stories() -> [Scenario; 5] {
-    [nightly_with_back_off(), on_demand_and_cancelled(), edited_and_made_by_hand(), two_lines_and_jobs_deleted(), jobs_are_seen_late()]
+pub fn known_stories() -> [Scenario; 8] {
+    [
+        nightly_with_back_off(),
+        on_demand_and_cancelled(),
+        edited_and_made_by_hand(),
+        two_lines_and_jobs_deleted(),
+        jobs_are_seen_late(),
+        queued_by_the_operator(),
+        run_again_and_backfilled(),
+        kept_by_one_clock_after_the_other(),
+    ]
 }
 
 /// Sweeps all writes of the story.
@@ -89,4 +132,19 @@ fn a_cancelled_run_ends_the_same_wherever_the_operator_dies() {
 #[test]
 fn edits_and_jobs_made_by_hand_end_the_same_wherever_the_operator_dies() {
     dies_after_each_write(&edited_and_made_by_hand());
+}
+
+#[test]
+fn what_the_operator_queues_ends_the_same_wherever_it_dies() {
+    dies_after_each_write(&queued_by_the_operator());
+}
+
+#[test]
+fn reruns_and_backfills_end_the_same_wherever_the_operator_dies() {
+    dies_after_each_write(&run_again_and_backfilled());
+}
+
+#[test]
+fn a_change_of_clocks_ends_the_same_wherever_the_operator_dies() {
+    dies_after_each_write(&kept_by_one_clock_after_the_other());
 }

@@ -7,6 +7,7 @@
 
 mod apply;
 mod audit;
+mod backfills;
 mod caches;
 mod check;
 mod cluster;

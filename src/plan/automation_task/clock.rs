@@ -10,7 +10,8 @@ use super::{
     slots::{Slots, why},
 };
 use crate::{
-    api::{self, AutomationTaskStatus, ClockKind, ClockStatus, NotRun, condition},
+    admission,
+    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, NotRun, condition, label},
     outcome::cut,
     plan::{Change, Notice},
     schedule::Schedule,
@@ -209,8 +210,12 @@ impl Kept {
 
     /// From the operator to CronJobs: what is due up to the moment at which a CronJob is there is the operator's.
     fn hand_to_cron_jobs(&mut self, of: Of<'_>) {
-        let (changes, wake) = cron_jobs(of.seen, of.before, of.accepted, of.now);
         let through = self.decided_through.unwrap_or(of.now);
+        // The CronJob controller would not see the runs that go on, nor one that is due just now.
+        let begun = owned(of.seen).next().is_some() || !of.seen.written.is_empty();
+        let due = of.schedule.next(through).is_some_and(|slot| slot <= of.now);
+        let (changes, wake) =
+            if begun || !(due || goes_on(of)) { cron_jobs(of.seen, of.before, of.accepted, of.now) } else { (Vec::new(), None) };
         let made = of.accepted.wanted.iter().map(|wanted| {
             let there = of.seen.written.iter().chain(owned(of.seen)).find(|there| there.name == wanted.name)?;
             (there.timing == timing(wanted)).then(|| there.last_slot.map_or(there.created, |last| last.max(there.created)))
@@ -221,7 +226,7 @@ impl Kept {
         self.changes = changes.into_iter().chain(std::mem::take(&mut self.changes)).collect();
         self.wake = [self.wake, wake].into_iter().flatten().min();
         let Some(armed) = armed.filter(|_| !open) else {
-            // They are not there yet, or the last of its own runs is not: the slots go on.
+            // They are not there yet, or its own runs go on: the slots are the operator's.
             let was = of.before.clock.clone().unwrap_or(self.clock.clone());
             self.clock = ClockStatus {
                 reason: cut(&format!("until the CronJobs are there; then {}", of.accepted.why), 1024),
@@ -238,6 +243,13 @@ impl Kept {
         (self.clock.since, self.clock.first_slot) = (None, None);
         self.arm(of, armed);
     }
+}
+
+/// Whether a run that the operator started goes on, beside which a slot must not start.
+fn goes_on(of: Of<'_>) -> bool {
+    let policy = of.seen.task.spec.schedule.as_ref().and_then(|schedule| schedule.concurrency_policy).unwrap_or_default();
+    let adopted = |run: &AutomationRun| run.metadata.annotations.as_ref().is_some_and(|known| known.contains_key(label::ADOPTED_UID));
+    policy != ConcurrencyPolicy::Allow && of.seen.runs.iter().any(|run| admission::is_live_slot(run) && !adopted(run))
 }
 
 /// The schedule that was last taken up, where that has other slots than the one there is now.

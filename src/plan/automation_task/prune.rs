@@ -1,18 +1,31 @@
 //! What is deleted of a task's runs and Jobs once it is recorded.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{AFTER_SLOT, Seen};
 use crate::{
-    api::{AutomationRun, AutomationTaskStatus, Outcome, label},
+    api::{AutomationRun, AutomationTaskStatus, Backfill, Outcome, label},
     ledger,
     outcome::JobSeen,
-    plan::Change,
+    plan::{Change, backfill},
 };
 
 /// How long the Job of a NoData run is kept, for its log. Kubernetes calls such a Job failed, and generic alerts fire
 /// for those after 15 minutes.
 const NO_DATA_JOB_SECONDS: i64 = 300;
+
+/// Whether somebody has yet to look at the run: the backfill that counts it, or a rerun that repeats it.
+fn is_needed(seen: &Seen, run: &AutomationRun) -> bool {
+    let of = run.metadata.labels.as_ref().and_then(|labels| labels.get(label::BACKFILL));
+    let counts = |backfill: &Arc<Backfill>| backfill.metadata.name.as_ref() == of && !backfill::has_counted(backfill, run);
+    let repeats = |other: &Arc<AutomationRun>| {
+        let known = other.status.as_ref().is_some_and(|status| status.idempotency_key.is_some());
+        !known && !ledger::is_finished(other) && other.spec.rerun_of == run.metadata.name
+    };
+    of.is_some() && seen.backfills.iter().any(counts) || seen.runs.iter().any(repeats)
+}
 
 /// Deletes what is recorded and no longer kept: first the Job and, once it is seen to be gone, its run, since a Job
 /// without a run is adopted.
@@ -33,7 +46,7 @@ pub(super) fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) 
     // Only what the task's own status has taken up: a crash in between would lose it.
     let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
     let mut expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
-    expired.retain(|run| ledger::order(run).0 <= recorded);
+    expired.retain(|run| ledger::order(run).0 <= recorded && !is_needed(seen, run));
     for run in &expired {
         let jobs: Vec<&JobSeen> = jobs_of(run).collect();
         if jobs.is_empty() {

@@ -15,7 +15,7 @@ use crate::{
     admission,
     api::{
         AutomationRun, AutomationTask, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillStatus, Outcome, RunResult,
-        SlotSelection,
+        SlotOrder, SlotSelection,
     },
     build::{self, SlotRun},
     ledger,
@@ -45,6 +45,21 @@ pub struct Seen {
     pub runs_made: Vec<String>,
     /// What the API server refused in this pass.
     pub refusals: Vec<Refusal>,
+}
+
+/// Whether a run of the backfill's that has ended is counted on its status, so that the run may go.
+pub(super) fn has_counted(backfill: &Backfill, run: &AutomationRun) -> bool {
+    let status = backfill.status.clone().unwrap_or_default();
+    if status.phase == Some(BackfillPhase::Finished) {
+        return true;
+    }
+    let listed = status.active.iter().any(|entry| Some(&entry.run) == run.metadata.name.as_ref());
+    let newest_first = backfill.spec.order == Some(SlotOrder::NewestFirst);
+    let decided = status
+        .decided_through
+        .zip(run.spec.scheduled_time.as_ref())
+        .is_some_and(|(through, slot)| if newest_first { slot.0 >= through.0 } else { slot.0 <= through.0 });
+    decided && !listed
 }
 
 /// Why a backfill cannot be carried out.

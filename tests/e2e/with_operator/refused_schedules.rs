@@ -43,36 +43,6 @@ async fn a_line_that_names_no_slot_is_refused_with_field_and_fix() {
 }
 
 #[tokio::test]
-async fn a_schedule_that_kubernetes_cannot_keep_says_what_would_help() {
-    story(async |place| {
-        let retries = "retry: {limit: 3, backoff: {initialSeconds: 60}}";
-        place.script("often", "exit 0", &format!("{{schedule: {{cron: ['*/5 * * * *']}}, {retries}}}")).await;
-        place.script("lines", "exit 0", "{schedule: {cron: ['0 2 * * *', '30 2 * * *']}}").await;
-        place.script("twice", "exit 0", "{schedule: {cron: ['0 2 * * *', '*/30 2 * * *'], concurrencyPolicy: Allow}}").await;
-        let told = [
-            "concurrencyPolicy Forbid cannot be kept with retry.backoff",
-            "slots can be 300 s apart",
-            "lower timeouts.runSeconds below 239, or use concurrencyPolicy Allow",
-        ];
-        refused(place, "often", "NeedsOperatorClock", &told).await;
-        let told = ["concurrencyPolicy Forbid cannot be kept with several cron lines", "lower timeouts.runSeconds below 1739"];
-        refused(place, "lines", "NeedsOperatorClock", &told).await;
-        refused(place, "twice", "NeedsOperatorClock", &["schedule.cron[0] and schedule.cron[1] share slots", "change one"]).await;
-        assert_eq!(place.cron_jobs().await.len(), 0);
-
-        // What it says helps.
-        place.change::<AutomationTask>("often", json!({ "spec": { "schedule": { "concurrencyPolicy": "Allow" } } })).await;
-        let fits = json!({ "spec": { "timeouts": { "attemptSeconds": 600, "pendingSeconds": 60, "runSeconds": 1700 } } });
-        place.change::<AutomationTask>("lines", fits).await;
-        for task in ["often", "lines"] {
-            let armed = place.armed(task).await.status.expect("a status");
-            assert!(condition::find(&armed.conditions, condition::STALLED).is_none(), "{task}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn an_edit_that_cannot_be_kept_leaves_the_accepted_schedule_going() {
     story(async |place| {
         place.script("nightly", "exit 0", "{schedule: {cron: ['30 2 * * *']}}").await;
