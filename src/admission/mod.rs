@@ -97,11 +97,10 @@ pub fn ahead(run: &AutomationRun, runs: &[Arc<AutomationRun>], policy: Concurren
         others().filter(|other| own_key.is_some() && key(other, runs) == own_key && (has_begun(other) || age(other) < age(run))).collect();
     let earlier: Vec<_> = others().filter(|other| in_turn && is_live_slot(other) && slot(other) < slot(run)).collect();
     let same_slot = !same.is_empty();
-    let all: Vec<_> = same.into_iter().chain(earlier).collect();
-    let mut names: Vec<&String> = all.iter().filter_map(|other| other.metadata.name.as_ref()).collect();
-    if !same_slot {
-        names.sort();
-    }
-    names.dedup();
-    Some(Ahead { run: (*names.first()?).clone(), others: names.len() - 1, same_slot })
+    let mut all: Vec<&Arc<AutomationRun>> = same.into_iter().chain(earlier).collect();
+    // The one that goes on is named before those that wait too.
+    all.sort_by_key(|other| (!has_begun(other), slot(other), age(other)));
+    all.dedup_by_key(|other| other.metadata.uid.clone());
+    let first = all.first()?.metadata.name.clone().unwrap_or_default();
+    Some(Ahead { run: first, others: all.len() - 1, same_slot })
 }

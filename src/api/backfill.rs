@@ -39,7 +39,7 @@ use super::{
     validation = Rule::new("has(self.range) != has(self.slots)").message("want either range or slots: the slots of a span of time, or a list of them"),
     validation = Rule::new("self.taskRef == oldSelf.taskRef").message("taskRef of a backfill cannot change; create another Backfill"),
     validation = Rule::new("has(self.range) == has(oldSelf.range) && (!has(self.range) || self.range == oldSelf.range)").message("range of a backfill cannot change; create another Backfill"),
-    validation = Rule::new("has(self.slots) == has(oldSelf.slots) && (!has(self.slots) || self.slots == oldSelf.slots)").message("slots of a backfill cannot change; create another Backfill"),
+    validation = Rule::new("has(self.slots) == has(oldSelf.slots) && (!has(self.slots) || self.slots.map(s, string(s)) == oldSelf.slots.map(s, string(s)))").message("slots of a backfill cannot change; create another Backfill"),
     validation = Rule::new("has(self.select) == has(oldSelf.select) && (!has(self.select) || self.select == oldSelf.select)").message("select of a backfill cannot change; create another Backfill"),
     validation = Rule::new("has(self.order) == has(oldSelf.order) && (!has(self.order) || self.order == oldSelf.order)").message("order of a backfill cannot change; create another Backfill"),
     validation = Rule::new("has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)").message("parameters of a backfill cannot change; create another Backfill"),

@@ -38,6 +38,11 @@ pub const REPLACED_BY: &str = "nightshift.dev/replaced-by";
 pub const IDEMPOTENCY_KEY: &str = "nightshift.dev/idempotency-key";
 /// Label on a run: the `Backfill` that created it.
 pub const BACKFILL: &str = "nightshift.dev/backfill";
+/// Annotation on a task, for people to pause its schedule by hand where the spec is Git's: a time such as
+/// `2026-12-01T06:00:00Z`, or `indefinite`. Git does not have it, so it is not put back.
+pub const PAUSED_UNTIL: &str = "nightshift.dev/paused-until";
+/// Annotation on a task: why it is paused, for whoever wonders.
+pub const PAUSE_REASON: &str = "nightshift.dev/pause-reason";
 /// Annotation on a Job, for people who look at it: `owner.contact`.
 pub const CONTACT: &str = "nightshift.dev/contact";
 /// Annotation on a Job, for people who look at it: `owner.onCall`.

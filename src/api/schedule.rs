@@ -26,7 +26,9 @@ pub struct Schedule {
     #[schemars(schema_with = "time_zone")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Pauses the schedule. Runs on demand still work. Slots of the pause are not run when it ends.
+    /// Pauses the schedule. Runs on demand still work. Slots of the pause are not run when it ends; `status.notRun` tells them.
+    /// To pause by hand where Git keeps the spec, annotate the task: `nightshift.dev/paused-until=indefinite`, or a time such
+    /// as `2026-12-01T06:00:00Z`, and `nightshift.dev/pause-reason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// What happens when a slot is due while the run of an earlier slot goes on. `Forbid` (where unset) skips the slot,

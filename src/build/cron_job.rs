@@ -19,10 +19,10 @@ pub struct CronJobSpec {
     pub hash: String,
 }
 
-/// The CronJob of one cron line (`index` counts from 0). The Jobs it starts need no operator: they retry, time out and
+/// The CronJob of one cron line and its index, which counts from 0. The Jobs it starts need no operator: they retry, time out and
 /// tell exit codes apart by themselves.
 #[must_use]
-pub fn cron_job(task: &AutomationTask, index: usize, line: &CronLine, contract: &Contract) -> CronJobSpec {
+pub fn cron_job(task: &AutomationTask, (index, line): (usize, &CronLine), contract: &Contract, suspended: bool) -> CronJobSpec {
     let schedule = task.spec.schedule.clone().unwrap_or_default();
     let task_name = task.metadata.name.as_deref().unwrap_or_default();
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
@@ -40,7 +40,7 @@ pub fn cron_job(task: &AutomationTask, index: usize, line: &CronLine, contract: 
         // Always set: without it Forbid starts a slot late instead of skipping it.
         "startingDeadlineSeconds": schedule.deadline_seconds(),
         "concurrencyPolicy": policy,
-        "suspend": schedule.suspend.unwrap_or(false),
+        "suspend": suspended,
         // High, so that what ran during an outage of the operator is still there to be recorded; the operator prunes.
         "successfulJobsHistoryLimit": 100,
         "failedJobsHistoryLimit": 100,

@@ -42,7 +42,7 @@ fn run(name: &str) -> AutomationRun {
 fn cron_job_of(task: &AutomationTask) -> Value {
     let written = &task.spec.schedule.as_ref().unwrap().cron[0];
     let line = CronLine::parse(written, &format!("etl/{}", task.metadata.name.as_deref().unwrap())).unwrap();
-    cron_job(task, 0, &line, &Contract::of(&task.spec, 7)).object
+    cron_job(task, (0, &line), &Contract::of(&task.spec, 7), false).object
 }
 
 fn job_of(spec: Value) -> Value {
@@ -372,14 +372,14 @@ fn a_change_of_what_we_want_changes_the_hash_and_nothing_else_does() {
     let hash = |spec: Value| {
         let task = task("import", spec);
         let line = CronLine::parse("0 2 * * *", "etl/import").unwrap();
-        cron_job(&task, 0, &line, &Contract::of(&task.spec, 7)).hash
+        cron_job(&task, (0, &line), &Contract::of(&task.spec, 7), false).hash
     };
     let schedule = json!({ "cron": ["0 2 * * *"] });
     let base = hash(json!({ "image": "a", "schedule": schedule }));
     assert_eq!(hash(json!({ "image": "a", "schedule": schedule, "description": "words" })), base);
     assert_eq!(hash(json!({ "image": "a", "schedule": schedule, "history": { "failed": 3 } })), base);
     assert_ne!(hash(json!({ "image": "b", "schedule": schedule })), base);
-    assert_ne!(hash(json!({ "image": "a", "schedule": { "cron": ["0 2 * * *"], "suspend": true } })), base);
+    assert_ne!(hash(json!({ "image": "a", "schedule": { "cron": ["0 2 * * *"], "timeZone": "Europe/Berlin" } })), base);
     assert_ne!(hash(json!({ "image": "a", "schedule": schedule, "exitCodes": { "noData": [2] } })), base);
 }
 

@@ -161,6 +161,22 @@ fn a_rerun_has_the_slot_and_the_key_of_what_it_repeats_and_names_all_before_it()
 }
 
 #[test]
+fn a_rerun_of_a_rerun_that_nobody_has_looked_at_yet_knows_the_whole_chain() {
+    let spec = json!({ "schedule": { "cron": ["*/10 * * * *"], "concurrencyPolicy": "Queue" } });
+    let first = format!("{TASK}-{}", start().as_second() / 60 + 1);
+    let again = |name: &str| Act::Rerun { name: name.to_owned(), of: 0, definition: Definition::Current };
+    // Both while the operator is down: it may look at the second one first.
+    for seed in 0..6 {
+        let scenario = Scenario::new(spec.clone(), vec![Life::exit(5, 0)]);
+        let scenario = scenario.with(50, Act::StopOperator(30)).with(60, again("a2")).with(61, again("a1")).during(300);
+        let world = World::ended(&Scenario { seed, ..scenario });
+        let status = world.run_status("a1");
+        assert_eq!(status.rerun_chain, [first.clone(), "a2".to_owned()], "seed {seed}");
+        assert_eq!((status.outcome, status.slot), (Some(Outcome::Succeeded), world.run_status("a2").slot));
+    }
+}
+
+#[test]
 fn two_reruns_of_a_slot_at_once_are_refused_or_queued_as_the_policy_says() {
     let spec = json!({ "schedule": { "cron": ["*/10 * * * *"], "concurrencyPolicy": "Forbid" } });
     let again = |name: &str| Act::Rerun { name: name.to_owned(), of: 9, definition: Definition::Original };

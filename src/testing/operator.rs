@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 
 use super::{
     apply::{Applied, Failure, Wrote},
-    caches::{Caches, Key, Lags},
+    caches::{Caches, Key, Lags, is_evidence},
     cluster::Cluster,
     dice::Dice,
     observe,
@@ -119,6 +120,12 @@ impl Operator {
             self.wakes.remove(&key);
             self.queue.insert(key);
         }
+    }
+
+    /// Whether it knows from memory alone how a pod ended: the server does not have it any more. That is lost with it.
+    pub fn remembers_a_pod(&self, cluster: &Cluster) -> bool {
+        let gone = |pod: &std::sync::Arc<k8s_openapi::api::core::v1::Pod>| is_evidence(pod) && cluster.pods.get(&pod.name_any()).is_none();
+        self.caches.as_ref().is_some_and(|caches| caches.pods.iter().any(gone))
     }
 
     /// Carries out a plan that was delayed until now.

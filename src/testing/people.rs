@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{NAMESPACE, cluster::Cluster, cron_job_controller, job_controller, operator::Operator, scenario::TASK, store::Store};
 use crate::{
-    api::{AutomationRun, BackfillSpec, CatchUpPolicy, ConcurrencyPolicy, Definition, SlotRange, SlotSelection},
+    api::{AutomationRun, BackfillSpec, CatchUpPolicy, ConcurrencyPolicy, Definition, SlotRange, SlotSelection, label},
     ledger,
 };
 
@@ -25,6 +25,8 @@ pub enum Act {
     ChangeImage,
     Reschedule(String),
     Suspend(bool),
+    /// Annotates the task, so that its schedule is paused for so many seconds.
+    PauseFor(i64),
     /// The task's `concurrencyPolicy` becomes this.
     Policy(ConcurrencyPolicy),
     /// The schedule gets something that a CronJob has no place for, or loses it.
@@ -106,6 +108,12 @@ impl Act {
                     schedule.suspend = Some(*suspend);
                 }
             }),
+            Act::PauseFor(seconds) => {
+                let until = (now + SignedDuration::from_secs(*seconds)).to_string();
+                cluster.tasks.edit(now, TASK, |task| {
+                    task.metadata.annotations.get_or_insert_default().insert(label::PAUSED_UNTIL.to_owned(), until);
+                });
+            }
             Act::Policy(policy) => edit_task(cluster, |spec| {
                 if let Some(schedule) = spec.schedule.as_mut().filter(|schedule| schedule.catch_up_policy() != CatchUpPolicy::All) {
                     schedule.concurrency_policy = Some(*policy);

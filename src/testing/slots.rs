@@ -185,6 +185,10 @@ fn slots_of_a_pause_are_skipped_under_both_clocks_and_an_edit_runs_no_slot_befor
         let world = World::ended(&scenario);
         assert_eq!(told(&world), runs_and(&[(0, ""), (2, skipped), (4, skipped), (6, skipped), (8, skipped), (10, "")]), "{clock}");
     }
+    // By hand, for a time: it ends by itself.
+    let world = World::ended(&clocked(&json!({}), Life::exit(5, 0)).with(100, Act::PauseFor(300)).during(600));
+    let skipped = "Skipped(Suspended)";
+    assert_eq!(told(&world), runs_and(&[(0, ""), (2, skipped), (4, skipped), (6, skipped), (8, "")]));
     let world = World::ended(
         &clocked(&json!({ "startingDeadlineSeconds": 3600 }), Life::exit(5, 0))
             .with(100, Act::Reschedule("*/3 * * * *".to_owned()))

@@ -200,6 +200,7 @@ fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
         1 => Just(Act::ChangeImage),
         1 => Just(Act::Reschedule("*/4 * * * *".to_owned())),
         1 => any::<bool>().prop_map(Act::Suspend),
+        1 => (1..200_i64).prop_map(Act::PauseFor),
         1 => Just(Act::DeleteTask),
         1 => Just(Act::DeleteCronJob),
         1 => Just(Act::EditCronJob),

@@ -41,9 +41,11 @@ async fn main() -> anyhow::Result<()> {
     let mut bench = cases::Bench::new(cluster).await.context("preparing the cluster")?;
     for case in chosen {
         println!("{} — {}", case.name, case.what);
+        let began = tokio::time::Instant::now();
         if let Err(error) = case.run(&mut bench).await {
             bench.report.failed(case.name, &error);
         }
+        println!("       took {:.0} s", began.elapsed().as_secs_f64());
         // What was measured so far is on disk whatever happens next.
         bench.report.write(&bench.cluster.results)?;
     }

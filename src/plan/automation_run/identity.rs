@@ -1,12 +1,14 @@
 //! What a run is for: its slot, its idempotency key, and the run that it repeats.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Seen;
 use crate::{
     admission,
-    api::{AutomationRunStatus, ParameterValue},
+    api::{AutomationRun, AutomationRunStatus, ParameterValue},
 };
 
 /// How many of the runs before it a rerun names.
@@ -28,32 +30,38 @@ pub(super) struct Identity {
 /// # Errors
 /// Tells what is wrong with `spec.rerunOf`.
 pub(super) fn identity(seen: &Seen, before: &AutomationRunStatus) -> Result<Identity, String> {
-    let spec = &seen.run.spec;
-    let key = admission::key(&seen.run, &seen.siblings);
+    identity_of(&seen.run, before, &seen.siblings, CHAIN)
+}
+
+/// The same of any run: what it repeats may have no status yet, where both were created at once.
+fn identity_of(
+    run: &AutomationRun,
+    status: &AutomationRunStatus,
+    siblings: &[Arc<AutomationRun>],
+    left: usize,
+) -> Result<Identity, String> {
+    let spec = &run.spec;
     let Some(repeated) = &spec.rerun_of else {
         let slot = spec.scheduled_time.as_ref().map(|slot| slot.0);
-        return Ok(Identity { slot, key: key.unwrap_or_default(), chain: Vec::new(), parameters: spec.parameters.clone() });
+        let key = admission::key(run, siblings).unwrap_or_default();
+        return Ok(Identity { slot, key, chain: Vec::new(), parameters: spec.parameters.clone() });
     };
-    if let Some(key) = before.idempotency_key.clone() {
-        let slot = before.slot.as_ref().map(|slot| slot.0);
-        return Ok(Identity { slot, key, chain: before.rerun_chain.clone(), parameters: before.parameters.clone() });
+    if let Some(key) = status.idempotency_key.clone() {
+        let slot = status.slot.as_ref().map(|slot| slot.0);
+        return Ok(Identity { slot, key, chain: status.rerun_chain.clone(), parameters: status.parameters.clone() });
     }
-    let Some(original) = admission::original(&seen.run, &seen.siblings) else {
+    let Some(original) = admission::original(run, siblings).filter(|_| left > 0) else {
         let task = &spec.task_ref.name;
         return Err(format!(
             "spec.rerunOf: there is no AutomationRun {repeated} of task {task} in this namespace; correct the name, or create a run without rerunOf"
         ));
     };
     let status = original.status.clone().unwrap_or_default();
-    let Some(key) = key else {
-        return Err(format!("spec.rerunOf: what {repeated} repeats is gone, so its slot is not known; repeat a run that is still there"));
-    };
-    let mut chain = status.rerun_chain;
+    let Identity { slot, key, mut chain, parameters } = identity_of(original, &status, siblings, left - 1)?;
     chain.push(repeated.clone());
-    let base = if original.spec.rerun_of.is_some() { status.parameters } else { original.spec.parameters.clone() };
-    let kept = base.into_iter().filter(|value| spec.parameters.iter().all(|own| own.name != value.name));
+    let kept = parameters.into_iter().filter(|value| spec.parameters.iter().all(|own| own.name != value.name));
     Ok(Identity {
-        slot: status.slot.or_else(|| original.spec.scheduled_time.clone()).map(|slot| slot.0),
+        slot,
         key,
         chain: chain.split_off(chain.len().saturating_sub(CHAIN)),
         parameters: kept.chain(spec.parameters.iter().cloned()).collect(),

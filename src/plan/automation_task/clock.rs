@@ -73,7 +73,7 @@ pub(super) fn keep(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accept
             (kept.changes, kept.wake) = cron_jobs(seen, before, accepted, now);
             kept.arm(of, now);
             kept.pause(of);
-            kept.decided_through = kept.decided_through.filter(|_| accepted.suspended);
+            kept.decided_through = kept.decided_through.filter(|_| accepted.pause.is_some());
         }
     }
     kept
@@ -175,17 +175,17 @@ impl Kept {
         let through = *self.decided_through.get_or_insert(now);
         let tell = through.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
         let passed = schedule.next(through).is_some_and(|slot| slot <= now);
-        if passed && (paused || accepted.suspended) && !(paused && accepted.suspended && now < tell) {
+        if passed && (paused || accepted.pause.is_some()) && !(paused && accepted.pause.is_some() && now < tell) {
             self.skip(of, now, why::SUSPENDED);
         }
-        if accepted.suspended {
+        if accepted.pause.is_some() {
             let from = self.decided_through.unwrap_or(now);
             let tell = from.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
             if let Some(slot) = schedule.next(from) {
                 self.look_again(slot.max(tell).max(now + SECOND));
             }
         }
-        accepted.suspended
+        accepted.pause.is_some()
     }
 
     /// From CronJobs, or from no schedule, to the operator.
@@ -235,7 +235,7 @@ impl Kept {
             };
             return;
         };
-        if !of.accepted.suspended {
+        if !of.accepted.pause.is_some() {
             // Nobody waits for what Forbid still held back.
             self.skip(of, armed, why::FORBID);
             self.decided_through = None;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{AFTER_SLOT, Accepted, CronJobSeen, Seen, Timing, is_suspended};
+use super::{AFTER_SLOT, Accepted, CronJobSeen, Seen, Timing, pause::pause};
 use crate::{api::AutomationTaskStatus, build::CronJobSpec, plan::Change};
 
 /// Makes the CronJobs be as wanted, in this order: what is not wanted goes, what is there is replaced, what is missing is
@@ -63,9 +63,10 @@ pub(super) fn unwanted(seen: &Seen, accepted: &Accepted, now: Timestamp) -> (Vec
 }
 
 /// Suspends what goes on from a spec that was accepted before, where the task says so: that much of it can be done.
-pub(super) fn suspend(seen: &Seen) -> Vec<Change> {
+pub(super) fn suspend(seen: &Seen, now: Timestamp) -> Vec<Change> {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
-    suspend_all(seen.cron_jobs.iter().filter(|c| is_suspended(&seen.task) && c.owners.contains(&uid)))
+    let paused = matches!(pause(&seen.task, now), Ok(Some(_)));
+    suspend_all(seen.cron_jobs.iter().filter(|c| paused && c.owners.contains(&uid)))
 }
 
 /// Suspends those that are on.

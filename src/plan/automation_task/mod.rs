@@ -2,6 +2,7 @@
 
 mod clock;
 mod cron_jobs;
+mod pause;
 mod prune;
 mod report;
 mod revisions;
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use clock::Kept;
 use cron_jobs::suspend;
+use pause::{Pause, pause};
 use prune::prune;
 use report::{may_be_told_later, notices, status};
 
@@ -121,7 +123,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
     match &kept {
         Some(kept) => changes.extend(kept.changes.iter().cloned()),
         // What was accepted last goes on: an edit that cannot work must not stop the nights.
-        None => changes.extend(suspend(seen)),
+        None => changes.extend(suspend(seen, now)),
     }
     changes.extend(adopt(seen));
     let (pruned, prune_wake) = prune(seen, &before, now);
@@ -140,7 +142,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
 /// A task whose spec can be carried out.
 pub(crate) struct Accepted {
     pub(crate) schedule: Option<Schedule>,
-    suspended: bool,
+    pause: Option<Pause>,
     clock: ClockKind,
     wanted: Vec<CronJobSpec>,
     why: String,
@@ -148,13 +150,15 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        self.schedule.as_ref().filter(|_| !self.suspended).and_then(|schedule| schedule.next(now))
+        self.schedule.as_ref().filter(|_| self.pause.is_none()).and_then(|schedule| schedule.next(now))
     }
 
     /// When to look again for the next slot: to start it, or to see what Kubernetes has made of it.
     fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let after = if self.clock == ClockKind::Operator { SignedDuration::ZERO } else { AFTER_SLOT };
-        self.next(now).and_then(|slot| slot.checked_add(after).ok())
+        let slot = self.next(now).and_then(|slot| slot.checked_add(after).ok());
+        let pause_ends = self.pause.as_ref().and_then(Pause::until);
+        [slot, pause_ends].into_iter().flatten().min()
     }
 }
 
@@ -171,7 +175,7 @@ pub(crate) fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, 
     let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
     let Some(written) = &task.spec.schedule else {
         let why = "no schedule: it runs when somebody creates an AutomationRun".to_owned();
-        return Ok(Accepted { schedule: None, suspended: false, clock: ClockKind::None, wanted: Vec::new(), why });
+        return Ok(Accepted { schedule: None, pause: None, clock: ClockKind::None, wanted: Vec::new(), why });
     };
     let (namespace, name) = (task.metadata.namespace.as_deref().unwrap_or_default(), task.metadata.name.as_deref().unwrap_or_default());
     let schedule = Schedule::parse(written, namespace, name).map_err(|error| rejected("InvalidSchedule", error.to_string()))?;
@@ -182,12 +186,9 @@ pub(crate) fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, 
     };
     let native = clock == ClockKind::CronJob;
     let lines = schedule.lines.iter().enumerate().filter(|_| native);
-    let wanted = lines.map(|(index, line)| build::cron_job(task, index, line, &contract)).collect();
-    Ok(Accepted { schedule: Some(schedule), suspended: is_suspended(task), clock, wanted, why })
-}
-
-fn is_suspended(task: &AutomationTask) -> bool {
-    task.spec.schedule.as_ref().is_some_and(|schedule| schedule.suspend == Some(true))
+    let pause = pause(task, now).map_err(|problem| rejected("InvalidPause", problem))?;
+    let wanted = lines.map(|(index, line)| build::cron_job(task, (index, line), &contract, pause.is_some())).collect();
+    Ok(Accepted { schedule: Some(schedule), pause, clock, wanted, why })
 }
 
 /// A run for each Job that a CronJob started and that has none.

@@ -3,7 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Accepted, Rejected, Seen, clock::Kept, is_suspended};
+use super::{
+    Accepted, Rejected, Seen,
+    clock::Kept,
+    pause::{Pause, pause},
+};
 use crate::{
     api::{
         AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, Outcome, RunResult,
@@ -73,7 +77,7 @@ pub(super) fn status(
     };
     let revision = build::revision_name(&seen.task);
     let made = seen.revisions_made.contains(&revision);
-    let conditions = conditions(seen, accepted, next, last_run.as_ref());
+    let conditions = conditions(seen, accepted, next, last_run.as_ref(), now);
     AutomationTaskStatus {
         observed_generation: generation,
         conditions: condition::conditions(&before.conditions, conditions, generation, now),
@@ -124,6 +128,7 @@ fn conditions<'a>(
     accepted: &'a Result<Accepted, Rejected>,
     next: Option<Timestamp>,
     last: Option<&'a LastRun>,
+    now: Timestamp,
 ) -> Vec<Set<'a>> {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
     let set = |kind, status, reason: &'a str, message: String| Set { kind, status, reason, message: outcome::cut(&message, 2048) };
@@ -143,7 +148,10 @@ fn conditions<'a>(
         Err(rejected) => Some((rejected.reason, rejected.message.clone())),
         Ok(_) => trouble,
     };
-    let suspended = is_suspended(&seen.task);
+    let paused = match accepted {
+        Ok(accepted) => accepted.pause.clone(),
+        Err(_) => pause(&seen.task, now).ok().flatten(),
+    };
     let mut conditions = Vec::new();
     match trouble {
         Some((reason, message)) => {
@@ -161,15 +169,16 @@ fn conditions<'a>(
         None => {
             let message = match (accepted.as_ref().ok().and_then(|a| a.schedule.as_ref()), next) {
                 (Some(schedule), Some(_)) => format!("armed: {}", schedule.describe()),
-                (Some(_), None) if suspended => "accepted; the schedule is suspended".to_owned(),
+                (Some(_), None) if paused.is_some() => "accepted; the schedule is suspended".to_owned(),
                 (Some(_), None) => "accepted; no slot is due in the next years".to_owned(),
                 (None, _) => "accepted; create an AutomationRun to run it".to_owned(),
             };
             conditions.push(set(condition::READY, Status::True, "Accepted", message));
         }
     }
-    let (reason, message) = if suspended { ("SpecSuspended", "schedule.suspend is true") } else { ("NotSuspended", "not suspended") };
-    conditions.push(set(condition::SUSPENDED, Status::from(suspended), reason, message.to_owned()));
+    let reason = paused.as_ref().map_or("NotSuspended", Pause::reason);
+    let message = paused.as_ref().map_or_else(|| "not suspended".to_owned(), Pause::message);
+    conditions.push(set(condition::SUSPENDED, Status::from(paused.is_some()), reason, message));
     conditions.push(match last {
         None => set(condition::LAST_RUN_SUCCEEDED, Status::Unknown, "NoRunYet", "no run has finished yet".to_owned()),
         Some(last) => {

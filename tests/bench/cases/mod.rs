@@ -47,7 +47,7 @@ pub const ALL: &[Case] = &[
     },
     Case {
         name: "schedule",
-        what: "300 tasks due in one minute beside 300 plain CronJobs; writes of an adopted run",
+        what: "300 tasks due in one minute, on either clock, beside 300 plain CronJobs; writes of a scheduled run",
         run: |b| schedule::measure(b).boxed(),
     },
     Case {
