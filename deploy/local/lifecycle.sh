@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make test-install`: what users have outlives the operator. There are a task with a schedule and a run that has ended;
-# then the operator is upgraded, uninstalled, installed by the plain manifests, removed as these say, and installed by
-# its chart again. After each of it kinds, task, run, CronJob and Job are still the same objects.
+# `make test-install`: what users have outlives the operator. There are a task with a schedule, a run and a backfill that
+# have ended; then the operator is upgraded, uninstalled, installed by the plain manifests, removed as these say, and
+# installed by its chart again. After each of it kinds, task, runs, backfill, CronJob and Jobs are still the same objects.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 for file in paths show; do
@@ -26,7 +26,7 @@ leave() {
   if [ "$status" != 0 ]; then
     say "  what is known:"
     {
-      in_namespace get automationtasks,automationruns,cronjobs,jobs,pods -o wide
+      in_namespace get automationtasks,automationruns,backfills,cronjobs,jobs,pods -o wide
       in_namespace get events --sort-by=.lastTimestamp | tail -n 20
       in_system get deployments,pods -o wide
     } 2>&1 || true
@@ -95,16 +95,40 @@ a_run_succeeds() {
   step "a run: $1" run_succeeds "$1"
 }
 
+# Of the one slot that the schedule had in that range.
+SLOT=2026-01-01T03:00:00Z
+backfill_succeeds() {
+  local seen
+  in_namespace create -f - <<BACKFILL
+apiVersion: nightshift.dev/v1alpha1
+kind: Backfill
+metadata:
+  name: past
+spec:
+  taskRef: {name: kept}
+  range: {from: "${SLOT%T*}T00:00:00Z", to: "${SLOT%T*}T23:59:59Z"}
+BACKFILL
+  in_namespace wait backfill/past --for=jsonpath='{.status.phase}'=Finished --timeout=120s || true
+  seen=$(in_namespace get backfill/past -o jsonpath='{.status.phase} {.status.outcome}, {.status.progress}, failed: {.status.failed}')
+  expect "how backfill past has ended, after 120 s at most" "Finished Succeeded, 1/1, failed: 0" "$seen"
+}
+
+a_backfill_succeeds() {
+  RUNS+=("past-bf-$(($(date -d "$SLOT" +%s) / 60))")
+  step "a backfill: past" backfill_succeeds
+}
+
 # Each object with its UID and, where it is being deleted, since when; what the user wrote; what was recorded. An error is
 # a line as well, so that a comparison shows it.
 what_users_have() {
   local each='{range .items[*]}{.kind} {.metadata.name} {.metadata.uid} {.metadata.deletionTimestamp}{"\n"}{end}'
   {
-    kubectl get crd/automationtasks.nightshift.dev crd/automationruns.nightshift.dev -o jsonpath="$each"
-    in_namespace get automationtask/kept automationrun/first cronjob/kept job/first-1 -o jsonpath="$each"
+    kubectl get crd/automationtasks.nightshift.dev crd/automationruns.nightshift.dev crd/backfills.nightshift.dev -o jsonpath="$each"
+    in_namespace get automationtask/kept automationrun/first backfill/past cronjob/kept job/first-1 -o jsonpath="$each"
     in_namespace get automationtask/kept -o jsonpath='spec of the task: {.spec}{"\n"}'
     in_namespace get cronjob/kept -o jsonpath='schedule: {.spec.schedule}, suspended: {.spec.suspend}{"\n"}'
     in_namespace get automationrun/first -o jsonpath='record of the run: {.status.outcome}, {.status.completionTime}, attempts: {.status.attemptCount}{"\n"}'
+    in_namespace get backfill/past -o jsonpath='record of the backfill: {.status.outcome}, {.status.completionTime}, {.status.progress}{"\n"}'
   } 2>&1 || true
 }
 
@@ -159,19 +183,20 @@ main() {
   case $AS_INSTALLED in *--log-format=json*) ;; *) expect "the operator as installed" "--log-format=json among its arguments" "$AS_INSTALLED" ;; esac
   step "a task with a schedule" make_task
   a_run_succeeds first
+  a_backfill_succeeds
   # All must be there to begin with, or what is missing would be missing ever after without a word.
-  in_namespace get cronjob/kept job/first-1 >/dev/null
+  in_namespace get backfill/past cronjob/kept job/first-1 >/dev/null
   BEFORE=$(what_users_have)
 
   step "helm upgrade, with another log format" upgrade
   a_run_succeeds upgraded
   still_there "helm upgrade"
-  ok "helm upgrade keeps kinds, tasks, runs, CronJobs and Jobs, and runs go on"
+  ok "helm upgrade keeps kinds, tasks, runs, backfills, CronJobs and Jobs, and runs go on"
 
   "$HERE/operator.sh" uninstall
   step "waiting until the operator is gone" operator_is_gone
   still_there "helm uninstall"
-  ok "helm uninstall removes the operator with its roles, and keeps kinds, tasks, runs, CronJobs and Jobs"
+  ok "helm uninstall removes the operator with its roles, and keeps kinds, tasks, runs, backfills, CronJobs and Jobs"
 
   step "applying deploy/manifests/install.yaml" apply_manifests
   a_run_succeeds plain

@@ -219,7 +219,8 @@ pub struct Parameter {
     /// Value for a run of a slot (scheduled, caught up or backfilled) that gives none: a CEL expression over the slot, for
     /// example `format(slot, '%Y-%m-%d')` or `format(slot - duration('24h'), '%Y%m%d')`. `slot` is the slot's time and
     /// `previousSlot` that of the slot before it, both in the schedule's zone; `format` takes strftime's letters. A number
-    /// or truth value becomes text. A rerun keeps the value of the run that it repeats.
+    /// or truth value becomes text. CEL's macros (`map`, `filter`, …) and `matches` are not there; at most 16 brackets within
+    /// one another and 128 operators. A rerun keeps the value of the run that it repeats.
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = no_nul())]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -292,7 +292,7 @@ impl Writer<'_> {
 
     async fn create_revision(&self, name: &str, object: &Value, applied: &mut Applied) -> Result<(), Error> {
         let revisions = Kept::of::<ControllerRevision>(&self.context.client, self.namespace);
-        match self.send("create", "controllerrevisions", name, revisions.create(object)).await? {
+        match self.send("create", "controllerrevisions", name, revisions.create_as_go_writes(object)).await? {
             Ok(_) => applied.revisions_made.push(name.to_owned()),
             // The name is made from what it holds.
             Err(error) if status_code(&error) == 409 => applied.revisions_made.push(name.to_owned()),

@@ -58,6 +58,15 @@ impl<'a> Kept<'a> {
         self.client.request(request).await
     }
 
+    /// Creates an object of which a part is kept as it was sent, byte for byte, and may not change (`data` of a
+    /// `ControllerRevision`). Whoever edits the rest of it later, the garbage collector among them, sends that part as Go
+    /// writes it: so it is written like that from the beginning.
+    pub(super) async fn create_as_go_writes(&self, object: &impl Serialize) -> kube::Result<Left> {
+        let body = as_go_writes(&serde_json::to_string(object).map_err(kube::Error::SerdeError)?).into_bytes();
+        let request = Request::new(&self.url).create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
+        self.client.request(request).await
+    }
+
     pub(super) async fn patch<P: Serialize + std::fmt::Debug>(&self, name: &str, patch: &Patch<P>) -> kube::Result<Left> {
         let request = Request::new(&self.url).patch_metadata(name, &PatchParams::default(), patch).map_err(kube::Error::BuildRequest)?;
         self.client.request(request).await
@@ -68,5 +77,30 @@ impl<'a> Kept<'a> {
         let params = PostParams { field_manager: Some(label::NIGHTSHIFT.to_owned()), ..PostParams::default() };
         let request = Request::new(&self.url).replace_subresource("status", name, &params, body).map_err(kube::Error::BuildRequest)?;
         self.client.request(request).await
+    }
+}
+
+/// Go's JSON encoder escapes these in texts, the only place where they can stand.
+fn as_go_writes(json: &str) -> String {
+    let mut written = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => written.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => written.push(c),
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_go_would_write_otherwise_is_written_as_go_does_and_means_the_same() {
+        let script = serde_json::json!({ "source": "a <b >c && d \u{2028}\u{2029} é \"q\" \\ \n" });
+        let written = as_go_writes(&script.to_string());
+        assert_eq!(written, r#"{"source":"a \u003cb \u003ec \u0026\u0026 d \u2028\u2029 é \"q\" \\ \n"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), script);
     }
 }

@@ -180,6 +180,11 @@ fn slim(run: &mut AutomationRun) {
     let backfill = run.metadata.labels.take().and_then(|mut labels| labels.remove_entry(label::BACKFILL));
     run.metadata.labels = backfill.map(|(key, name)| BTreeMap::from([(key, name)]));
     run.metadata.owner_references = None;
+    let adopted = [label::ADOPTED_JOB, label::ADOPTED_UID];
+    if let Some(mut annotations) = run.metadata.annotations.take() {
+        annotations.retain(|key, _| adopted.contains(&key.as_str()));
+        run.metadata.annotations = Some(annotations).filter(|left| !left.is_empty());
+    }
     run.spec.parameters = Vec::new();
     if let Some(status) = run.status.take() {
         run.status = Some(AutomationRunStatus {
@@ -439,7 +444,8 @@ mod tests {
         assert_eq!((going.spec.parameters.len(), going.status.as_ref().map(|status| status.attempts.len())), (1, Some(1)));
         let finished: AutomationRun = told(&run("Finished"));
         let status = finished.status.clone().unwrap();
-        assert_eq!((status.attempts.len(), status.message.as_deref(), finished.annotations().len()), (0, Some("m"), 2));
+        assert_eq!((status.attempts.len(), status.message.as_deref(), finished.annotations().len()), (0, Some("m"), 1));
+        assert!(finished.annotations().contains_key(label::ADOPTED_UID), "the Job that it records is not recorded again");
         assert!(ledger::is_finished(&finished) && ledger::order(&finished) == ledger::order(&going));
     }
 
