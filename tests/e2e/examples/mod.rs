@@ -3,10 +3,11 @@
 use std::{fs, path::PathBuf};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use nightshift::api::{AutomationRun, Backfill, BackfillPhase, BackfillStatus, Outcome, ParameterValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{Scene, install_crds, kubectl, kubectl_ok, operator_up, with_temp_namespace};
+use crate::support::{Scene, install_crds, kubectl, kubectl_ok, operator_up, status, with_temp_namespace};
 
 /// Each example: name of the file and text.
 fn examples() -> Vec<(String, String)> {
@@ -97,6 +98,52 @@ async fn for_csi_and_vault_agent_say_what_their_drivers_need() {
     let annotations = find("secrets-vault-agent.yaml")["spec"]["template"]["metadata"]["annotations"].clone();
     // Without it the agent stays beside main, and no run ever completes.
     assert_eq!(annotations["vault.hashicorp.com/agent-pre-populate-only"], "true");
+}
+
+#[tokio::test]
+async fn of_slots_and_of_a_rerun_do_what_they_say() {
+    with_temp_namespace(async |client, namespace| {
+        install_crds(&client).await;
+        let _up = operator_up(&client).await;
+        let scene = Scene::new(&client, &namespace);
+        let apply = async |file: &str| {
+            let (_, text) = examples().into_iter().find(|(name, _)| name == file).expect(file);
+            let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects(&text) }).to_string();
+            kubectl_ok(&["--namespace", &namespace, "apply", "--filename=-"], Some(&list)).await;
+        };
+        let of = |backfill: &Backfill| backfill.status.clone().unwrap_or_default();
+        let finished = async |name: &str| {
+            let over = |backfill: &Backfill| backfill.status.as_ref().and_then(|status| status.phase) == Some(BackfillPhase::Finished);
+            of(&scene.until(name, "to be finished", 120, over).await)
+        };
+        let tally = |status: &BackfillStatus| (status.outcome, status.total, status.succeeded, status.failed, status.skipped);
+        let values = |given: &[ParameterValue]| -> Vec<String> { given.iter().map(|p| format!("{}={}", p.name, p.value)).collect() };
+
+        for file in ["slot-parameters.yaml", "parameters.yaml", "backfill.yaml"] {
+            apply(file).await;
+        }
+        let dry = scene.until("week", "to be a dry run", 30, move |backfill| of(backfill).phase == Some(BackfillPhase::DryRun)).await;
+        let (planned, first) = (of(&dry).planned_count, of(&dry).planned.first().map(|slot| slot.0.to_string()));
+        assert_eq!((planned, first.as_deref()), (Some(7), Some("2026-11-16T01:30:00Z")), "a week has seven nights");
+        scene.change::<Backfill>("week", json!({ "spec": { "dryRun": false } })).await;
+        assert_eq!(tally(&finished("week").await), (Some(Outcome::Succeeded), 7, 7, 0, 0));
+
+        apply("backfill-slots.yaml").await;
+        assert_eq!(tally(&finished("two-nights").await), (Some(Outcome::Succeeded), 2, 2, 0, 0));
+        let night: AutomationRun = scene.get("two-nights-bf-29914650").await;
+        let told = ["FULL=true", "DAY=2026-11-17", "DAY_BEFORE=2026-11-16", "SINCE=2026-11-16T02:30:00+01:00"];
+        assert_eq!(values(&night.spec.parameters), told);
+
+        scene.finished("parameters-acme", 60).await;
+        apply("rerun.yaml").await;
+        let again = scene.finished("parameters-acme-again", 60).await;
+        let again = status(&again);
+        assert_eq!((again.outcome, again.rerun_chain.as_slice()), (Some(Outcome::Succeeded), &["parameters-acme".to_owned()][..]));
+        assert_eq!(again.idempotency_key, Some(format!("{namespace}/parameters-acme")));
+        let told = ["CUSTOMER=acme", "NOTE=$(rm -rf /) \"quoted\"; and all", "FORMAT=json"];
+        assert_eq!(values(&again.parameters), told);
+    })
+    .await;
 }
 
 /// What of `written` does not stand in `rendered`: the path of the first such thing. Lists of named things are compared
