@@ -85,7 +85,11 @@ fn as_go_writes(json: &str) -> String {
     let mut written = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => written.push_str(&format!("\\u{:04x}", u32::from(c))),
+            '<' => written.push_str(r"\u003c"),
+            '>' => written.push_str(r"\u003e"),
+            '&' => written.push_str(r"\u0026"),
+            '\u{2028}' => written.push_str(r"\u2028"),
+            '\u{2029}' => written.push_str(r"\u2029"),
             _ => written.push(c),
         }
     }

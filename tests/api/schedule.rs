@@ -149,6 +149,7 @@ async fn refuses_values_that_no_slot_can_give() {
             "may not be more than 1024",
         ),
         parameter("an expression with a NUL", r#"{name: DAY, fromSlot: "slot\0"}"#, "spec.parameters[0].fromSlot", "NUL character"),
+        parameter("an expression, and no schedule that has slots", "{name: DAY, fromSlot: slot}", "spec.parameters", "need a schedule"),
         parameter("an expression in the wrong case", "{name: DAY, fromslot: slot}", "spec.parameters[0].fromslot", "unknown field"),
         rejects(
             "one of two required parameters without a slot's value",
@@ -181,8 +182,11 @@ async fn accepts_what_people_write() {
         schedule("catchUp: null, exclude: null, daylightSaving: null, notBefore: null, notAfter: null"),
         schedule("catchUp: {policy: Latest, limit: null}, daylightSaving: {overlap: Both}"),
         accepts("a holiday on every day of a year", task(&json!({ "schedule": { "cron": ["@daily"], "exclude": days } }).to_string())),
-        accepts("a slot's day", task(r#"parameters: [{name: DAY, fromSlot: "format(slot, '%Y-%m-%d')"}]"#)),
-        accepts("a slot's day, and one for runs on demand", task("parameters: [{name: DAY, fromSlot: slot, default: today}]")),
+        accepts("a slot's day", task(r#"{parameters: [{name: DAY, fromSlot: "format(slot, '%Y-%m-%d')"}], schedule: {cron: ['@daily']}}"#)),
+        accepts(
+            "a slot's day, and one for runs on demand",
+            task("{parameters: [{name: DAY, fromSlot: slot, default: today}], schedule: {cron: ['@daily']}}"),
+        ),
         accepts(
             "a required parameter that a slot gives",
             task("{parameters: [{name: DAY, required: true, fromSlot: slot}], schedule: {cron: ['@daily']}}"),

@@ -116,9 +116,9 @@ async fn short_names_and_the_category_print_columns() {
         let (title, table) = get("atask", "").await;
         assert_eq!(title, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE");
         assert!(table.contains("import") && table.contains("data-platform"), "{table}");
-        assert_eq!(get("atask", "wide").await.0, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
+        assert_eq!(get("atask", "wide").await.0, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE CLOCK ACTIVE STATUS");
         assert_eq!(get("arun", "").await.0, "NAME TASK PHASE OUTCOME REASON ATTEMPTS DURATION AGE");
-        assert_eq!(get("arun", "wide").await.0, "NAME TASK PHASE OUTCOME REASON ATTEMPTS DURATION AGE TRIGGER MESSAGE");
+        assert_eq!(get("arun", "wide").await.0, "NAME TASK PHASE OUTCOME REASON ATTEMPTS DURATION AGE SLOT TRIGGER MESSAGE");
         assert_eq!(get("abackfill", "").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE");
         assert_eq!(get("abackfill", "wide").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
         let (_, all) = get("nightshift", "name").await;

@@ -235,7 +235,7 @@ impl Kept {
             };
             return;
         };
-        if !of.accepted.pause.is_some() {
+        if of.accepted.pause.is_none() {
             // Nobody waits for what Forbid still held back.
             self.skip(of, armed, why::FORBID);
             self.decided_through = None;

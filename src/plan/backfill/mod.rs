@@ -14,8 +14,8 @@ use super::{Change, Plan, Refusal, RefusalKind, automation_run, automation_task,
 use crate::{
     admission,
     api::{
-        AutomationRun, AutomationTask, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillStatus, Outcome, RunResult,
-        SlotOrder, SlotSelection,
+        AutomationRun, AutomationTask, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillStatus, Outcome, Parameter,
+        RunResult, SlotOrder, SlotSelection,
     },
     build::{self, SlotRun},
     ledger,
@@ -135,11 +135,10 @@ fn known(seen: &Seen, before: &BackfillStatus, now: Timestamp) -> Result<Known, 
     let namespace = seen.backfill.metadata.namespace.as_deref().unwrap_or_default();
     let schedule = Schedule::parse(&written, namespace, name).map_err(|error| wrong("InvalidSchedule", format!("task {name}: {error}")))?;
     let span = span(spec, &schedule, now)?;
-    parameters::resolve(&task.spec.parameters, &spec.parameters).map(drop).or_else(|problem| {
-        // What is required may come from the slot.
-        let known = |value: &crate::api::ParameterValue| task.spec.parameters.iter().any(|parameter| parameter.name == value.name);
-        if spec.parameters.iter().all(known) { Ok(()) } else { Err(wrong("InvalidParameters", problem)) }
-    })?;
+    // What comes from the slot is not asked for.
+    let given = |parameter: &Parameter| spec.parameters.iter().any(|value| value.name == parameter.name);
+    let asked: Vec<Parameter> = task.spec.parameters.iter().filter(|p| p.from_slot.is_none() || given(p)).cloned().collect();
+    parameters::resolve(&asked, &spec.parameters).map_err(|problem| wrong("InvalidParameters", problem))?;
     let revision = before.revision.clone().unwrap_or_else(|| build::revision_name(task));
     Ok(Known { task: task.clone(), schedule, span, revision })
 }
