@@ -17,6 +17,8 @@ use kube::{
     },
 };
 
+use super::listing::Listing;
+
 /// The objects of a kind as the watch last told them.
 pub struct Cache<K>
 where
@@ -49,7 +51,7 @@ where
 {
     held: HashSet<ObjectRef<K>>,
     /// The list that is being read.
-    listing: Vec<K>,
+    listing: Listing<K>,
     /// Whether a list was read to its end.
     listed: bool,
 }
@@ -62,7 +64,7 @@ where
     #[must_use]
     pub fn new(watches: usize, grouping: fn(&K) -> Vec<String>) -> Self {
         let (objects, writer) = store();
-        let fresh = || Watch { held: HashSet::new(), listing: Vec::new(), listed: false };
+        let fresh = || Watch { held: HashSet::new(), listing: Listing::default(), listed: false };
         Self {
             objects,
             inner: Mutex::new(Inner { writer, watches: (0..watches).map(|_| fresh()).collect() }),
@@ -111,7 +113,7 @@ where
         let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {
             Event::Init => {
-                inner.watches[watch].listing.clear();
+                inner.watches[watch].listing = Listing::default();
                 Vec::new()
             }
             Event::InitApply(object) => {
@@ -158,7 +160,7 @@ where
 
     /// Takes the first list of the only watch, object by object: with thousands of them a copy would be the most memory
     /// that the process ever has.
-    fn begin(&self, writer: &mut Writer<K>, listed: Vec<K>) -> Vec<Arc<K>> {
+    fn begin(&self, writer: &mut Writer<K>, listed: Listing<K>) -> Vec<Arc<K>> {
         let keys: Vec<ObjectRef<K>> = listed.iter().map(key).collect();
         writer.apply_watcher_event(&Event::Init);
         {

@@ -6,6 +6,7 @@ mod backfill;
 mod cache;
 mod caches;
 mod events;
+mod listing;
 mod told;
 
 pub use automation_run::observe as automation_run;
