@@ -12,6 +12,7 @@ mod edit;
 mod hand_edit;
 mod lines;
 mod overlap;
+mod pause;
 
 use kube::Client;
 
