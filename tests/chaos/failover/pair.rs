@@ -30,10 +30,10 @@ impl Pair {
     async fn start(client: &Client, namespace: &str) -> Self {
         let scene = Scene::new(client, namespace);
         scene.task("world", "{command: ['true']}").await;
-        let first = Replica::start("first", client, namespace).await;
+        let first = Replica::start("first", namespace).await;
         holds(&scene, "first", FAILOVER).await;
         scene.armed("world").await;
-        let second = Replica::start("second", client, namespace).await;
+        let second = Replica::start("second", namespace).await;
         second.ready().await;
         Self { scene, first, second }
     }

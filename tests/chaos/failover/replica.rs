@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
-use kube::Client;
 use serde_json::json;
 
 use super::wire::Wire;
-use crate::support::{eventually, unique};
+use crate::support::{eventually, operator_client, unique};
 
 /// A process, which is killed when this is dropped.
 pub struct Replica {
@@ -28,8 +27,9 @@ pub struct Replica {
 
 impl Replica {
     /// Starts one that serves the namespace, and takes part in the election that is held there.
-    pub async fn start(name: &'static str, client: &Client, namespace: &str) -> Self {
-        let wire = Wire::new(client.clone()).await;
+    pub async fn start(name: &'static str, namespace: &str) -> Self {
+        // Admission lets nobody else write what is the operator's.
+        let wire = Wire::new(operator_client().await).await;
         let files = env::temp_dir().join(format!("nightshift-replica-{}", unique()));
         fs::create_dir_all(&files).expect("a folder");
         let config = json!({
