@@ -47,7 +47,7 @@ pub fn key(run: &AutomationRun, runs: &[Arc<AutomationRun>]) -> Option<String> {
     None
 }
 
-/// Whether the operator, and not a CronJob, starts the run's Jobs.
+/// Whether a CronJob, and not the operator, has started the run's Job.
 fn is_adopted(run: &AutomationRun) -> bool {
     run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Outcome, ParameterValue, Schedule, TaskRef,
-    vocabulary::{any_object, unwrapped},
+    vocabulary::{any_object, in_our_time, unwrapped},
 };
 
 /// Runs a task for slots that lie in the past: those of a range, or those listed.
@@ -55,6 +55,7 @@ pub struct BackfillSpec {
     pub range: Option<SlotRange>,
     /// These slots. Each must be one of the task's schedule.
     #[schemars(length(min = 1, max = 500), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(s, s < timestamp('9999-01-01T00:00:00Z'))").message("one of the slots lies after all time; take it out"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<Vec<Time>>,
     /// Which of the slots are run, by what is on record of them: `Missing` (where unset) those without a run, `Failed` those
@@ -90,8 +91,10 @@ pub struct BackfillSpec {
 #[x_kube(validation = Rule::new("self.from <= self.to").message("range.from must not lie after range.to").field_path(".from"))]
 pub struct SlotRange {
     /// The first moment of it, as `2026-11-01T00:00:00Z`.
+    #[x_kube(validation = in_our_time())]
     pub from: Time,
-    /// The last moment of it. It must have passed.
+    /// The last moment of it. Until it has passed the backfill waits.
+    #[x_kube(validation = in_our_time())]
     pub to: Time,
 }
 

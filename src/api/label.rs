@@ -36,6 +36,8 @@ pub const REVISION: &str = "nightshift.dev/revision";
 pub const REPLACED_BY: &str = "nightshift.dev/replaced-by";
 /// Annotation on a run whose idempotency key is not made from its own name.
 pub const IDEMPOTENCY_KEY: &str = "nightshift.dev/idempotency-key";
+/// Annotation on a run: UID of the `Backfill` that created it. One of the same name that came later has other runs.
+pub const BACKFILL_UID: &str = "nightshift.dev/backfill-uid";
 /// Label on a run: the `Backfill` that created it.
 pub const BACKFILL: &str = "nightshift.dev/backfill";
 /// Annotation on a task, for people to pause its schedule by hand where the spec is Git's: a time such as

@@ -5,12 +5,15 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::vocabulary::in_our_time;
+
 /// When the task runs by itself. What Kubernetes' own CronJob controller can express it keeps, also while the operator is
 /// down; the rest the operator starts itself. `status.clock` says which of the two, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.catchUp) || self.catchUp.policy != 'All' || (has(self.concurrencyPolicy) && self.concurrencyPolicy in ['Allow', 'Queue'])").message("catchUp.policy All needs concurrencyPolicy Queue or Allow: under Forbid and Replace no slot waits for another").field_path(".catchUp"),
+    validation = Rule::new("!has(self.catchUp) || !has(self.catchUp.limit) || self.catchUp.limit <= 20 || (has(self.concurrencyPolicy) && self.concurrencyPolicy == 'Allow')").message("catchUp.limit must be at most 20 with concurrencyPolicy Queue, of which no more than 20 wait; lower it, or use Allow").field_path(".catchUp.limit"),
     validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter").message("notAfter must lie after notBefore").field_path(".notAfter")
 )]
 pub struct Schedule {
@@ -53,9 +56,11 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daylight_saving: Option<DaylightSaving>,
     /// No slot before this time, as `2026-12-01T00:00:00Z`.
+    #[x_kube(validation = in_our_time())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
     /// No slot after this time, as `2027-01-31T23:59:59Z`.
+    #[x_kube(validation = in_our_time())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }

@@ -11,10 +11,12 @@ fn definition(task: &AutomationTask) -> AutomationTaskSpec {
     AutomationTaskSpec { schedule: None, history: None, description: None, ..task.spec.clone() }
 }
 
-/// Name of the revision that holds the task's definition as it is: the task's name and a hash of the definition.
+/// Name of the revision that holds the task's definition as it is: the task's name and a hash of the definition and of the
+/// task's UID. A task that is deleted and made again has revisions of its own: those before it are on their way out.
 #[must_use]
 pub fn revision_name(task: &AutomationTask) -> String {
-    let text = serde_json::to_string(&definition(task)).unwrap_or_default();
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let text = format!("{uid} {}", serde_json::to_string(&definition(task)).unwrap_or_default());
     format!("{}-{:016x}", task.metadata.name.as_deref().unwrap_or_default(), hash(&text))
 }
 

@@ -46,7 +46,8 @@ pub fn backfill_run(task: &AutomationTask, backfill: &Backfill, of: SlotRun) -> 
     let by = backfill.metadata.name.clone().unwrap_or_default();
     let name = backfill_run_name(&by, of.slot);
     let key = super::idempotency_key(task.metadata.namespace.as_deref().unwrap_or_default(), &of.name);
-    let annotations = [(label::REVISION, of.revision), (label::IDEMPOTENCY_KEY, key)];
+    let uid = backfill.metadata.uid.clone().unwrap_or_default();
+    let annotations = [(label::REVISION, of.revision), (label::IDEMPOTENCY_KEY, key), (label::BACKFILL_UID, uid)];
     let mut run = run(task, name, owned_by_backfill(backfill), annotations, spec(task, Trigger::Backfill, Some(of.slot), of.parameters));
     run.metadata.labels.get_or_insert_default().insert(label::BACKFILL.to_owned(), by);
     run

@@ -282,7 +282,9 @@ impl Writer<'_> {
                 if observe::automation_run::is_same(&there, run) {
                     applied.runs_made.push(name);
                 } else {
-                    applied.refusals.push(Refusal { name, kind: RefusalKind::NameTaken, message: error.to_string() });
+                    let leaving = observe::automation_run::is_leaving(&there, run);
+                    let kind = if leaving { RefusalKind::Leaving } else { RefusalKind::NameTaken };
+                    applied.refusals.push(Refusal { name, kind, message: error.to_string() });
                 }
                 Ok(())
             }

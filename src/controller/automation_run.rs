@@ -39,7 +39,13 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         }
         let version = applied.wrote.iter().find(|wrote| wrote.kind == Kind::Run).map(|wrote| wrote.version);
         let report = Report { before: run.status.as_ref(), plan: &plan, version };
-        let reported = report::report(&context, &*run, report).await?;
+        let reported = match report::report(&context, &*run, report).await {
+            Ok(reported) => reported,
+            Err(error) => {
+                context.expectations.expect(&key, applied.wrote, context.clock.now());
+                return Err(error);
+            }
+        };
         let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Run, &left)));
         context.expectations.expect(&key, wrote.collect(), context.clock.now());
         context.succeeded(&key);

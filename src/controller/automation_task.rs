@@ -47,7 +47,13 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
             plan = plan::automation_task::plan(&seen, now);
         }
         let report = Report { before: task.status.as_ref(), plan: &plan, version: None };
-        let reported = report::report(&context, &*task, report).await?;
+        let reported = match report::report(&context, &*task, report).await {
+            Ok(reported) => reported,
+            Err(error) => {
+                context.expectations.expect(&key, applied.wrote, context.clock.now());
+                return Err(error);
+            }
+        };
         let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Task, &left)));
         context.expectations.expect(&key, wrote.collect(), context.clock.now());
         context.succeeded(&key);

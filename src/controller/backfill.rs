@@ -38,7 +38,13 @@ pub(super) fn reconcile(backfill: Arc<Backfill>, context: Arc<Context>) -> Recon
             plan = plan::backfill::plan(&seen, now);
         }
         let report = Report { before: backfill.status.as_ref(), plan: &plan, version: None };
-        let reported = report::report(&context, &*backfill, report).await?;
+        let reported = match report::report(&context, &*backfill, report).await {
+            Ok(reported) => reported,
+            Err(error) => {
+                context.expectations.expect(&key, applied.wrote, context.clock.now());
+                return Err(error);
+            }
+        };
         let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Backfill, &left)));
         context.expectations.expect(&key, wrote.collect(), context.clock.now());
         context.succeeded(&key);

@@ -127,14 +127,10 @@ pub(super) async fn definition(
 pub(crate) fn wanted_revision(seen: &Seen) -> Option<String> {
     let run = &seen.run;
     if run.spec.definition == Some(Definition::Original) {
-        let original = admission::original(run, &seen.siblings)?;
-        return Some(
-            original
-                .status
-                .as_ref()
-                .and_then(|status| status.revision.clone())
-                .unwrap_or_else(|| "of run ".to_owned() + &original.name_any()),
-        );
+        // On record once the run was looked at: what it repeats may be gone by now.
+        let recorded = run.status.as_ref().and_then(|status| status.revision.clone());
+        let original = || admission::original(run, &seen.siblings)?.status.as_ref()?.revision.clone();
+        return recorded.or_else(original).or_else(|| Some(format!("of run {}", run.spec.rerun_of.as_deref().unwrap_or_default())));
     }
     // What people write on a run of theirs says nothing.
     let ours = run.spec.triggered_by().is_scheduled() || run.spec.triggered_by() == Trigger::Backfill;
@@ -156,7 +152,8 @@ pub(crate) fn expected_jobs(run: &AutomationRun) -> Vec<String> {
 /// Whether the run that is there is the one that was to be made: it records the same Job, or is for the same slot.
 pub(crate) fn is_same(there: &AutomationRun, wanted: &AutomationRun) -> bool {
     let recorded = |run: &AutomationRun| run.annotations().get(label::ADOPTED_UID).cloned();
-    let of = |run: &AutomationRun| (run.spec.task_ref.clone(), run.spec.scheduled_time.clone(), run.labels().get(label::BACKFILL).cloned());
+    let by = |run: &AutomationRun| run.annotations().get(label::BACKFILL_UID).cloned();
+    let of = |run: &AutomationRun| (run.spec.task_ref.clone(), run.spec.scheduled_time.clone(), by(run));
     recorded(there) == recorded(wanted) && of(there) == of(wanted) && (wanted.spec.scheduled_time.is_some() || recorded(wanted).is_some())
 }
 

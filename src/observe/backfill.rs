@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{Api, Client, ResourceExt};
 
 use super::{Caches, Error, automation_run::definition, caches::key, reading};
 use crate::{
-    api::{AutomationRun, Backfill},
+    api::{AutomationRun, Backfill, BackfillPhase},
+    outcome::JobSeen,
     plan::backfill::Seen,
 };
 
@@ -19,7 +22,8 @@ pub async fn observe(client: &Client, caches: &Caches, backfill: Arc<Backfill>) 
     let name = &backfill.spec.task_ref.name;
     let task = caches.tasks.get(&namespace, name);
     let status = backfill.status.clone().unwrap_or_default();
-    let frozen = match status.revision {
+    let over = status.phase == Some(BackfillPhase::Finished);
+    let frozen = match status.revision.filter(|_| !over) {
         Some(revision) => definition(client, &namespace, task.as_deref(), revision).await?,
         None => None,
     };
@@ -35,9 +39,17 @@ pub async fn observe(client: &Client, caches: &Caches, backfill: Arc<Backfill>) 
         task,
         frozen,
         runs: caches.runs.group(&key("task", &namespace, name)),
+        slots_under_way: slots_under_way(caches.jobs.group(&key("task", &namespace, name)).iter().map(AsRef::as_ref)),
         gone,
         runs_made: Vec::new(),
         refusals: Vec::new(),
         backfill,
     })
+}
+
+/// Slots that Kubernetes has started and that have no run yet: theirs is still to come.
+pub(crate) fn slots_under_way<'a>(jobs: impl Iterator<Item = &'a Job>) -> Vec<Timestamp> {
+    let no_pods: [Arc<Pod>; 0] = [];
+    let unrecorded = |job: &Job| Some(JobSeen::read(job, &no_pods)).filter(|job| job.by_cron_job && job.run.is_none())?.slot;
+    jobs.filter_map(unrecorded).collect()
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     admission,
-    api::{AutomationRun, AutomationTask, Backfill, Phase, label},
+    api::{AutomationRun, AutomationTask, Backfill, BackfillPhase, Phase, label},
     ledger,
     outcome::{JobSeen, PodSeen},
     plan::automation_task::CronJobSeen,
@@ -71,6 +71,11 @@ pub(super) fn key(of: &str, namespace: &str, name: &str) -> String {
 pub(super) fn is_evidence(pod: &Pod) -> bool {
     let seen = PodSeen::read(pod);
     seen.begun && !seen.is_live()
+}
+
+/// Whether a backfill is not over.
+fn goes_on(backfill: &Backfill) -> bool {
+    backfill.status.as_ref().is_none_or(|status| status.phase != Some(BackfillPhase::Finished))
 }
 
 /// Whether a CronJob says more than that its slots come and go.
@@ -147,7 +152,8 @@ impl Caches {
     pub fn everything(&self) -> Vec<Touched> {
         let tasks = self.tasks.store().state().into_iter().map(|task| Touched::Task(ObjectRef::from_obj(&*task)));
         let runs = self.runs.store().state().into_iter().filter(|run| !ledger::is_finished(run));
-        let backfills = self.backfills.store().state().into_iter().map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
+        let backfills = self.backfills.store().state().into_iter().filter(|backfill| goes_on(backfill));
+        let backfills = backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
         tasks.chain(runs.map(|run| Touched::Run(ObjectRef::from_obj(&*run)))).chain(backfills).collect()
     }
 
@@ -155,7 +161,8 @@ impl Caches {
     fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
         let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
         let of_task = key("task", &namespace, &name);
-        let backfills = self.backfills.group(&of_task).into_iter().map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
+        let backfills = self.backfills.group(&of_task).into_iter().filter(|backfill| goes_on(backfill));
+        let backfills = backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
         let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run));
         let waiting = waiting.map(|run| Touched::Run(ObjectRef::from_obj(&*run)));
         std::iter::once(Touched::Task(ObjectRef::from_obj(task))).chain(waiting).chain(backfills).collect()

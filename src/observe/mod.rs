@@ -2,7 +2,7 @@
 
 pub(crate) mod automation_run;
 mod automation_task;
-mod backfill;
+pub(crate) mod backfill;
 mod cache;
 mod caches;
 mod events;

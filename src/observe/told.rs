@@ -180,7 +180,7 @@ fn slim(run: &mut AutomationRun) {
     let backfill = run.metadata.labels.take().and_then(|mut labels| labels.remove_entry(label::BACKFILL));
     run.metadata.labels = backfill.map(|(key, name)| BTreeMap::from([(key, name)]));
     run.metadata.owner_references = None;
-    let adopted = [label::ADOPTED_JOB, label::ADOPTED_UID];
+    let adopted = [label::ADOPTED_JOB, label::ADOPTED_UID, label::BACKFILL_UID, label::IDEMPOTENCY_KEY];
     if let Some(mut annotations) = run.metadata.annotations.take() {
         annotations.retain(|key, _| adopted.contains(&key.as_str()));
         run.metadata.annotations = Some(annotations).filter(|left| !left.is_empty());
@@ -195,7 +195,7 @@ fn slim(run: &mut AutomationRun) {
             message: status.message,
             start_time: status.start_time,
             completion_time: status.completion_time,
-            // That of others is made from their own names.
+            // That of others is made from their own names, or stands in an annotation.
             idempotency_key: status.idempotency_key.filter(|_| run.spec.rerun_of.is_some()),
             ..AutomationRunStatus::default()
         });

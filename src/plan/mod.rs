@@ -89,7 +89,7 @@ pub enum Change {
         /// UID.
         uid: String,
     },
-    /// Creates the run that records a Job which Kubernetes started.
+    /// Creates a run: the record of a Job which Kubernetes started, or the run of a slot. The name is the lock.
     CreateRun(Box<AutomationRun>),
     /// Makes the task the owner of a run, so that it goes when the task goes; and writes on the run that its first Job was
     /// made, so that it is not made again whatever becomes of that Job.

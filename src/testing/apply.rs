@@ -289,6 +289,8 @@ impl Operator {
                 let there = cluster.runs.get(&name).ok_or(Failure::NoAnswer)?;
                 if is_same(there, run) {
                     applied.runs_made.push(name);
+                } else if is_leaving(&**there, run) {
+                    applied.refusals.push(Refusal { name, kind: RefusalKind::Leaving, message: denied.message });
                 } else {
                     applied.name_taken(&name, denied);
                 }

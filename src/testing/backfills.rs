@@ -146,6 +146,55 @@ fn a_backfill_waits_for_a_live_run_of_the_same_slot_and_runs_what_it_began_with(
 }
 
 #[test]
+fn what_kubernetes_has_started_while_the_operator_was_down_is_not_missing() {
+    let spec = json!({ "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Allow" } });
+    for seed in 0..8 {
+        let scenario = Scenario::new(spec.clone(), vec![Life::exit(150, 0)]);
+        // It starts in the middle of a run, and looks at the backfill before or after the Jobs.
+        let scenario = scenario.with(5, Act::StopOperator(290)).with(280, act(300, SlotSelection::Missing, 5)).during(600);
+        let world = World::ended(&Scenario { seed, ..scenario });
+        let slots: Vec<_> = its_runs(&world).iter().filter_map(|run| run.spec.scheduled_time.clone()).collect();
+        assert!(slots.iter().all(|slot| slot.0 < start()), "seed {seed}: {slots:?}");
+        assert_eq!(backfill(&world).outcome, Some(Outcome::Succeeded), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_cancel_stops_every_run_wherever_the_operator_dies() {
+    let slow = Scenario::new(
+        json!({ "schedule": { "cron": ["17 * * * *"] }, "timeouts": { "attemptSeconds": 3000 } }),
+        vec![Life::of(super::script::End::Never)],
+    );
+    let story = slow.with(2, act(6 * 3600, SlotSelection::All, 3)).with(3, Act::CancelBackfill).during(400);
+    for seed in 0..4 {
+        let story = Scenario { seed, ..story.clone() };
+        let writes = World::ended(&story).operator.writes.len();
+        for nth in 1..=writes {
+            let world = World::ended(&story.clone().crash(nth, 2));
+            let ends: Vec<_> = its_runs(&world).iter().map(|run| run.status.as_ref().and_then(|status| status.outcome)).collect();
+            assert!(ends.iter().all(|end| *end == Some(Outcome::Cancelled)), "died after write {nth}: {ends:?}");
+            assert_eq!(backfill(&world).outcome, Some(Outcome::Cancelled), "died after write {nth}");
+        }
+    }
+}
+
+#[test]
+fn a_backfill_made_again_under_its_name_counts_its_own_runs_only() {
+    let spec = json!({ "schedule": { "cron": ["17 * * * *"] } });
+    let scenario = Scenario::new(spec, vec![Life::exit(5, 0)]).with(2, act(4 * 3600, SlotSelection::All, 1));
+    // The garbage collector takes the runs of the one before meanwhile, or has yet to.
+    let scenario = scenario.with(20, Act::DeleteBackfill).with(21, act(4 * 3600, SlotSelection::All, 2)).during(300);
+    for seed in 0..6 {
+        let world = World::ended(&Scenario { seed, ..scenario.clone() });
+        let status = backfill(&world);
+        assert_eq!((status.outcome, tally(&status)), (Some(Outcome::Succeeded), (4, 4, 0, 0)), "seed {seed}: {status:?}");
+        let uid = world.cluster.backfills.iter().next().and_then(|backfill| backfill.uid());
+        let own = its_runs(&world).iter().filter(|run| run.annotations().get(label::BACKFILL_UID) == uid.as_ref()).count();
+        assert_eq!(own, 4, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_rerun_has_the_slot_and_the_key_of_what_it_repeats_and_names_all_before_it() {
     let spec = json!({ "schedule": { "cron": ["*/10 * * * *"] } });
     let first = format!("{TASK}-{}", start().as_second() / 60 + 1);

@@ -15,6 +15,7 @@ use crate::{
     build, ledger,
     observe::{
         automation_run::{accounts_for_pods, belongs, expected_jobs, wanted_revision},
+        backfill::slots_under_way,
         cron_job,
     },
     outcome::{JobEnd, JobSeen, Trouble},
@@ -80,6 +81,7 @@ pub fn backfill(cluster: &Cluster, caches: &Caches, backfill: &Arc<Backfill>) ->
         frozen: status.revision.and_then(|revision| definition(cluster, task.as_ref(), revision)),
         task,
         runs: caches.runs_of(name).cloned().collect(),
+        slots_under_way: slots_under_way(caches.jobs.iter().filter(|job| job.labels().get(label::TASK) == Some(name)).map(AsRef::as_ref)),
         gone: status.active.into_iter().map(|entry| entry.run).filter(gone).collect(),
         runs_made: Vec::new(),
         refusals: Vec::new(),

@@ -224,6 +224,38 @@ fn changing_the_clock_loses_no_slot_and_runs_none_twice() {
 }
 
 #[test]
+fn changing_the_clock_and_back_at_once_loses_no_slot() {
+    for second in [140, 146, 149, 150, 151, 155] {
+        let native =
+            Scenario::new(json!({ "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Allow" } }), vec![Life::exit(5, 0)]);
+        let scenario = native.with(second, Act::NeedOperator(true)).with(second + 4, Act::NeedOperator(false)).during(420);
+        let world = World::ended(&scenario);
+        assert_eq!(told(&world), runs_and(&[(0, ""), (2, ""), (4, ""), (6, "")]), "changed {second} s after the beginning");
+    }
+}
+
+#[test]
+fn a_pause_that_ends_together_with_a_change_of_clocks_runs_no_slot_of_it() {
+    for seed in 0..6 {
+        let spec = json!({ "schedule": { "cron": ["*/2 * * * *"], "catchUp": { "policy": "Latest" }, "suspend": true } });
+        let scenario = Scenario::new(spec, vec![Life::exit(5, 0)]);
+        let scenario = scenario.with(400, Act::NeedOperator(true)).with(400, Act::Suspend(false)).during(560);
+        let world = World::ended(&Scenario { seed, ..scenario });
+        let ran: Vec<i64> = told(&world).into_iter().filter(|(_, what)| what.starts_with(TASK)).map(|(minute, _)| minute).collect();
+        assert_eq!(ran, [8], "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_due_after_a_pause_that_ended_while_the_operator_was_down_is_caught_up() {
+    let all = json!({ "concurrencyPolicy": "Allow", "catchUp": { "policy": "All" } });
+    // Paused until just after the fourth minute, which is 270 s after the beginning.
+    let scenario = clocked(&all, Life::exit(5, 0)).with(100, Act::PauseFor(175)).with(110, Act::StopOperator(400)).during(640);
+    let skipped = "Skipped(Suspended)";
+    assert_eq!(told(&World::ended(&scenario)), runs_and(&[(0, ""), (2, skipped), (4, skipped), (6, ""), (8, ""), (10, "")]));
+}
+
+#[test]
 fn a_queue_that_may_run_at_once_does() {
     let scenario =
         clocked(&json!({ "concurrencyPolicy": "Queue" }), Life::exit(1000, 0)).with(400, Act::Policy(ConcurrencyPolicy::Allow)).during(420);

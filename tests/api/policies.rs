@@ -216,7 +216,7 @@ async fn everybody_runs_and_repeats_what_they_like_under_other_names() {
 async fn nobody_rewrites_what_a_run_says_of_its_past() {
     judged(async |judged| {
         let mut adopted = run_named("nightly-import-29934567", "{trigger: Schedule, scheduledTime: '2026-01-31T02:30:00Z'}");
-        let keys = ["adopted-job", "adopted-uid", "idempotency-key", "revision", "replaced-by", "started"]
+        let keys = ["adopted-job", "adopted-uid", "backfill-uid", "idempotency-key", "revision", "replaced-by", "started"]
             .map(|key| format!("nightshift.dev/{key}"));
         adopted["metadata"]["annotations"] = keys.iter().map(|key| (key.clone(), json!("so"))).collect::<serde_json::Map<_, _>>().into();
         adopted["metadata"]["labels"] = json!({ "nightshift.dev/backfill": "november" });

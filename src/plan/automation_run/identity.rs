@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Seen;
 use crate::{
     admission,
-    api::{AutomationRun, AutomationRunStatus, ParameterValue},
+    api::{AutomationRun, AutomationRunStatus, Definition, ParameterValue},
 };
 
 /// How many of the runs before it a rerun names.
@@ -23,6 +23,8 @@ pub(super) struct Identity {
     pub(super) chain: Vec<String>,
     /// Values for the task's parameters: its own, and those of the run that it repeats.
     pub(super) parameters: Vec<ParameterValue>,
+    /// The definition that it takes over from the run that it repeats.
+    pub(super) revision: Option<String>,
 }
 
 /// What the run is for.
@@ -44,11 +46,17 @@ fn identity_of(
     let Some(repeated) = &spec.rerun_of else {
         let slot = spec.scheduled_time.as_ref().map(|slot| slot.0);
         let key = admission::key(run, siblings).unwrap_or_default();
-        return Ok(Identity { slot, key, chain: Vec::new(), parameters: spec.parameters.clone() });
+        return Ok(Identity { slot, key, parameters: spec.parameters.clone(), ..Identity::default() });
     };
     if let Some(key) = status.idempotency_key.clone() {
         let slot = status.slot.as_ref().map(|slot| slot.0);
-        return Ok(Identity { slot, key, chain: status.rerun_chain.clone(), parameters: status.parameters.clone() });
+        return Ok(Identity {
+            slot,
+            key,
+            chain: status.rerun_chain.clone(),
+            parameters: status.parameters.clone(),
+            revision: status.revision.clone(),
+        });
     }
     let Some(original) = admission::original(run, siblings).filter(|_| left > 0) else {
         let task = &spec.task_ref.name;
@@ -57,7 +65,7 @@ fn identity_of(
         ));
     };
     let status = original.status.clone().unwrap_or_default();
-    let Identity { slot, key, mut chain, parameters } = identity_of(original, &status, siblings, left - 1)?;
+    let Identity { slot, key, mut chain, parameters, .. } = identity_of(original, &status, siblings, left - 1)?;
     chain.push(repeated.clone());
     let kept = parameters.into_iter().filter(|value| spec.parameters.iter().all(|own| own.name != value.name));
     Ok(Identity {
@@ -65,6 +73,7 @@ fn identity_of(
         key,
         chain: chain.split_off(chain.len().saturating_sub(CHAIN)),
         parameters: kept.chain(spec.parameters.iter().cloned()).collect(),
+        revision: status.revision.filter(|_| spec.definition == Some(Definition::Original)),
     })
 }
 
@@ -75,6 +84,8 @@ impl Identity {
         status.idempotency_key = Some(self.key).filter(|key| !key.is_empty());
         if is_rerun {
             (status.rerun_chain, status.parameters) = (self.chain, self.parameters);
+            // Frozen from now on, whatever becomes of the run that it repeats.
+            status.revision = status.revision.take().or(self.revision);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     admission::{self, Ahead},
-    api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, Waiting, label},
+    api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, ParameterValue, Waiting, label},
     build, ledger,
     outcome::{self, reason},
     plan::{Change, Refusal, RefusalKind, parameters},
@@ -103,7 +103,11 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
 
 /// The values that the container gets. A run of a slot that gives none for a parameter has it computed from the slot.
 fn values(seen: &Seen, task: &AutomationTask, identity: &Identity) -> Result<Vec<(String, String)>, String> {
-    let mut given = identity.parameters.clone();
+    // What a rerun inherits, and the task does not have any more, is nobody's mistake.
+    let known = |name: &String| task.spec.parameters.iter().any(|parameter| parameter.name == *name);
+    let own = |name: &String| seen.run.spec.parameters.iter().any(|value| value.name == *name);
+    let mut given: Vec<ParameterValue> =
+        identity.parameters.iter().filter(|value| known(&value.name) || own(&value.name)).cloned().collect();
     let schedule = seen.task.as_deref().and_then(|task| task.spec.schedule.as_ref());
     if let Some((slot, schedule)) = identity.slot.zip(schedule) {
         let meta = &seen.run.metadata;

@@ -7,11 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     Accepted, CronJobSeen, Seen, Timing,
     cron_jobs::{cron_jobs, suspend_all, timing, unwanted},
+    pause,
     slots::{Slots, why},
 };
 use crate::{
     admission,
-    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, NotRun, condition, label},
+    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, NotRun, Outcome, condition, label},
     outcome::cut,
     plan::{Change, Notice},
     schedule::Schedule,
@@ -164,28 +165,31 @@ impl Kept {
 
     fn skip(&mut self, of: Of<'_>, until: Timestamp, reason: &'static str) {
         let mut slots = self.slots(of);
-        slots.skip(until, reason);
+        slots.skip(until, (Outcome::Skipped, reason));
         self.take(slots);
     }
 
     /// Accounts for the slots of a pause, also when it is over. Returns whether it goes on.
     fn pause(&mut self, of: Of<'_>) -> bool {
         let Of { accepted, schedule, now, .. } = of;
-        let paused = condition::find(&of.before.conditions, condition::SUSPENDED).is_some_and(|c| c.status == "True");
+        let (paused, pauses) = (was_paused(of), accepted.pause.is_some());
         let through = *self.decided_through.get_or_insert(now);
         let tell = through.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
-        let passed = schedule.next(through).is_some_and(|slot| slot <= now);
-        if passed && (paused || accepted.pause.is_some()) && !(paused && accepted.pause.is_some() && now < tell) {
-            self.skip(of, now, why::SUSPENDED);
+        // What was due after a pause that ended by itself, while the operator was down, is due still.
+        let over = if accepted.clock == ClockKind::Operator && !pauses { pause::ended(&of.seen.task, now) } else { None };
+        let until = over.map_or(now, |over| over - SECOND).max(through);
+        let passed = schedule.next(through).is_some_and(|slot| slot <= until);
+        if passed && (paused || pauses) && !(paused && pauses && now < tell) {
+            self.skip(of, until, why::SUSPENDED);
         }
-        if accepted.pause.is_some() {
+        if pauses {
             let from = self.decided_through.unwrap_or(now);
             let tell = from.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
             if let Some(slot) = schedule.next(from) {
                 self.look_again(slot.max(tell).max(now + SECOND));
             }
         }
-        accepted.pause.is_some()
+        pauses
     }
 
     /// From CronJobs, or from no schedule, to the operator.
@@ -203,6 +207,11 @@ impl Kept {
             let from = if of.before.observed_generation.is_none() { created } else { of.now };
             return self.decide(of, from, of.now);
         }
+        if was_paused(of) || of.accepted.pause.is_some() {
+            // They were suspended long before: none of them is about to start anything.
+            let from = self.decided_through.unwrap_or(of.now);
+            return self.decide(of, from, of.now);
+        }
         self.decided_through = None;
         self.arm(of, of.now);
         self.look_again(of.now + SETTLE);
@@ -210,7 +219,9 @@ impl Kept {
 
     /// From the operator to CronJobs: what is due up to the moment at which a CronJob is there is the operator's.
     fn hand_to_cron_jobs(&mut self, of: Of<'_>) {
-        let through = self.decided_through.unwrap_or(of.now);
+        // Where it has not yet begun, it has to do what they have left undone.
+        let since = of.before.clock.as_ref().and_then(|clock| clock.since.as_ref()).map_or(of.now, |since| since.0);
+        let through = self.decided_through.unwrap_or_else(|| taken_over(of.seen, of.schedule, since));
         // The CronJob controller would not see the runs that go on, nor one that is due just now.
         let begun = owned(of.seen).next().is_some() || !of.seen.written.is_empty();
         let due = of.schedule.next(through).is_some_and(|slot| slot <= of.now);
@@ -221,7 +232,13 @@ impl Kept {
             (there.timing == timing(wanted)).then(|| there.last_slot.map_or(there.created, |last| last.max(there.created)))
         });
         let armed = made.collect::<Option<Vec<_>>>().and_then(|armed| armed.into_iter().max());
-        self.decide(of, through, armed.map_or(of.now, |armed| armed.min(of.now)));
+        // This look may have begun before they were there: up to then the slots are the operator's.
+        let ahead = armed.filter(|armed| *armed > of.now);
+        let armed = armed.filter(|armed| *armed <= of.now);
+        self.decide(of, through, armed.unwrap_or(of.now));
+        if let Some(ahead) = ahead {
+            self.look_again(ahead);
+        }
         let open = self.changes.iter().any(|change| matches!(change, Change::CreateRun(_)));
         self.changes = changes.into_iter().chain(std::mem::take(&mut self.changes)).collect();
         self.wake = [self.wake, wake].into_iter().flatten().min();
@@ -236,13 +253,22 @@ impl Kept {
             return;
         };
         if of.accepted.pause.is_none() {
-            // Nobody waits for what Forbid still held back.
-            self.skip(of, armed, why::FORBID);
+            // Nobody waits for what Forbid still held back, or the API server refused.
+            let mut slots = self.slots(of);
+            let forbids =
+                of.seen.task.spec.schedule.as_ref().is_some_and(|s| s.concurrency_policy.unwrap_or_default() == ConcurrencyPolicy::Forbid);
+            slots.skip(armed, if forbids { (Outcome::Skipped, why::FORBID) } else { (Outcome::Missed, why::SUPERSEDED) });
+            self.take(slots);
             self.decided_through = None;
         }
         (self.clock.since, self.clock.first_slot) = (None, None);
         self.arm(of, armed);
     }
+}
+
+/// Whether the schedule was paused when the status was written.
+fn was_paused(of: Of<'_>) -> bool {
+    condition::find(&of.before.conditions, condition::SUSPENDED).is_some_and(|c| c.status == "True")
 }
 
 /// Whether a run that the operator started goes on, beside which a slot must not start.

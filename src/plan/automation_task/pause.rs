@@ -69,6 +69,12 @@ pub(super) fn pause(task: &AutomationTask, now: Timestamp) -> Result<Option<Paus
     Ok((now < until).then_some(Pause::ByHand { until: Some(until), reason }))
 }
 
+/// When a pause by hand has ended by itself: slots from then on are no part of it.
+pub(super) fn ended(task: &AutomationTask, now: Timestamp) -> Option<Timestamp> {
+    let written = task.metadata.annotations.as_ref()?.get(label::PAUSED_UNTIL)?;
+    written.parse().ok().filter(|until| *until <= now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

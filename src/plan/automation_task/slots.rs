@@ -68,9 +68,9 @@ impl<'a> Slots<'a> {
         }
     }
 
-    /// None of the slots up to `until` is to run.
-    pub(super) fn skip(&mut self, until: Timestamp, reason: &'static str) {
-        self.leave(self.through, until, (Outcome::Skipped, reason));
+    /// None of the slots up to `until` is to run. Those that have their run have it.
+    pub(super) fn skip(&mut self, until: Timestamp, what: (Outcome, &'static str)) {
+        self.around_runs(self.through, until, |slots, from, until| slots.leave(from, until, what));
         self.through = self.through.max(until);
     }
 
@@ -118,6 +118,7 @@ impl<'a> Slots<'a> {
             if refused.kind == RefusalKind::NameTaken {
                 return self.leave_one(slot, (Outcome::Skipped, why::NAME_TAKEN));
             }
+            // The API server may change its mind, or the run of a task before this one may be gone.
             self.look_again(self.now + REFUSED_AGAIN);
             return false;
         }
@@ -200,6 +201,11 @@ impl<'a> Slots<'a> {
 
     /// Slots in `(from, until]` that will not be run any more, those apart that have been.
     fn pass_over(&mut self, from: Timestamp, until: Timestamp, hold: SignedDuration, otherwise: &'static str) {
+        self.around_runs(from, until, |slots, from, until| slots.pass_over_gap(from, until, hold, otherwise));
+    }
+
+    /// The parts of `(from, until]` in which no slot has a run.
+    fn around_runs(&mut self, from: Timestamp, until: Timestamp, mut part: impl FnMut(&mut Self, Timestamp, Timestamp)) {
         let second = SignedDuration::from_secs(1);
         let runs = self.seen.runs.iter().filter(|run| run.spec.triggered_by().is_scheduled());
         let mut have_run: Vec<Timestamp> = runs.filter_map(|run| run.spec.scheduled_time.as_ref().map(|slot| slot.0)).collect();
@@ -209,10 +215,10 @@ impl<'a> Slots<'a> {
         have_run.dedup();
         let mut at = from;
         for slot in have_run {
-            self.pass_over_gap(at, slot - second, hold, otherwise);
+            part(self, at, slot - second);
             at = slot;
         }
-        self.pass_over_gap(at, until, hold, otherwise);
+        part(self, at, until);
     }
 
     /// Slots in `(from, until]`, none of which has a run: under Forbid because another went on, or for the other reason.

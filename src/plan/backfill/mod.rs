@@ -1,21 +1,23 @@
 //! What to do about a backfill: start the runs of its slots, a few at a time, and count how they end.
 
+mod record;
 mod report;
 mod slots;
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use record::Record;
 use report::{Course, into_plan};
 use slots::{Span, span};
 
 use super::{Change, Plan, Refusal, RefusalKind, automation_run, automation_task, parameters};
 use crate::{
-    admission,
     api::{
-        AutomationRun, AutomationTask, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillStatus, Outcome, Parameter,
-        RunResult, SlotOrder, SlotSelection,
+        AutomationRun, AutomationTask, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillStatus, ClockKind, Outcome,
+        Parameter, RunResult, SlotOrder, SlotSelection, condition, label,
     },
     build::{self, SlotRun},
     ledger,
@@ -24,6 +26,8 @@ use crate::{
 
 /// How many slots are looked at in one pass, also where none of them is to run.
 const AT_ONCE: usize = 500;
+/// How long after a slot a CronJob may be about to start it: later only where the cluster itself was down.
+const LATE_SECONDS: i64 = 120;
 /// How soon to look again for what nothing tells: a run of another's making that holds a slot, room in a quota.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -39,6 +43,8 @@ pub struct Seen {
     pub frozen: Option<automation_run::Frozen>,
     /// The runs of its task.
     pub runs: Vec<Arc<AutomationRun>>,
+    /// Slots that Kubernetes has started, and whose runs are still to come.
+    pub slots_under_way: Vec<Timestamp>,
     /// Runs on its list that the API server has just said do not exist.
     pub gone: Vec<String>,
     /// Names of runs that this pass has made, or found to be there.
@@ -50,7 +56,7 @@ pub struct Seen {
 /// Whether a run of the backfill's that has ended is counted on its status, so that the run may go.
 pub(super) fn has_counted(backfill: &Backfill, run: &AutomationRun) -> bool {
     let status = backfill.status.clone().unwrap_or_default();
-    if status.phase == Some(BackfillPhase::Finished) {
+    if status.phase == Some(BackfillPhase::Finished) || !is_own(backfill, run) {
         return true;
     }
     let listed = status.active.iter().any(|entry| Some(&entry.run) == run.metadata.name.as_ref());
@@ -62,16 +68,23 @@ pub(super) fn has_counted(backfill: &Backfill, run: &AutomationRun) -> bool {
     decided && !listed
 }
 
+/// Whether the run is this backfill's: one of the same name that was before it had runs of the same names.
+fn is_own(backfill: &Backfill, run: &AutomationRun) -> bool {
+    run.metadata.annotations.as_ref().and_then(|annotations| annotations.get(label::BACKFILL_UID)) == backfill.metadata.uid.as_ref()
+}
+
 /// Why a backfill cannot be carried out.
 struct Wrong {
     reason: &'static str,
     message: String,
     /// Whether it takes a human: nothing that happens by itself will mend it.
     stalled: bool,
+    /// When it mends itself.
+    until: Option<Timestamp>,
 }
 
 fn wrong(reason: &'static str, message: String) -> Wrong {
-    Wrong { reason, message, stalled: true }
+    Wrong { reason, message, stalled: true, until: None }
 }
 
 /// Plans a backfill.
@@ -89,7 +102,12 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<BackfillStatus> {
     }
     match known(seen, &before, now) {
         Ok(known) => course.go_on(seen, &known, now),
-        Err(wrong) => course.wrong = Some(wrong),
+        Err(wrong) => {
+            if let Some(until) = wrong.until {
+                course.look_again(until.max(now + SECOND));
+            }
+            course.wrong = Some(wrong);
+        }
     }
     into_plan(seen, &before, course, now)
 }
@@ -118,6 +136,7 @@ fn known(seen: &Seen, before: &BackfillStatus, now: Timestamp) -> Result<Known, 
             reason: "TaskNotFound",
             message: format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name"),
             stalled: false,
+            until: None,
         })?,
     };
     let written = match (&before.schedule, present) {
@@ -148,7 +167,7 @@ impl Course {
     fn count(&mut self, seen: &Seen) {
         let active = std::mem::take(&mut self.active);
         for entry in active {
-            let run = seen.runs.iter().find(|run| run.metadata.name.as_ref() == Some(&entry.run));
+            let run = seen.runs.iter().find(|run| run.metadata.name.as_ref() == Some(&entry.run) && is_own(&seen.backfill, run));
             let status = run.filter(|run| ledger::is_finished(run)).and_then(|run| run.status.clone());
             let gone = seen.gone.contains(&entry.run);
             match status {
@@ -167,15 +186,21 @@ impl Course {
         self.failures.drain(..over);
     }
 
-    /// Stops what runs.
+    /// Stops what runs, also what is not on the list yet: it may have been made in the moment before.
     fn cancel(&mut self, seen: &Seen) {
-        let runs = self.active.iter().filter_map(|entry| seen.runs.iter().find(|run| run.metadata.name.as_ref() == Some(&entry.run)));
-        let stopped = runs.filter(|run| run.spec.cancel != Some(true)).map(|run| Change::CancelRun {
-            name: run.metadata.name.clone().unwrap_or_default(),
-            uid: run.metadata.uid.clone().unwrap_or_default(),
-            replaced_by: None,
-        });
-        self.changes = stopped.collect();
+        let own = |run: &&Arc<AutomationRun>| is_own(&seen.backfill, run) && !ledger::is_finished(run);
+        for run in seen.runs.iter().filter(own) {
+            let name = run.metadata.name.clone().unwrap_or_default();
+            if run.spec.cancel != Some(true) {
+                let uid = run.metadata.uid.clone().unwrap_or_default();
+                self.changes.push(Change::CancelRun { name: name.clone(), uid, replaced_by: None });
+            }
+            if let Some(slot) = run.spec.scheduled_time.clone().filter(|_| self.active.iter().all(|entry| entry.run != name)) {
+                self.active.push(BackfillRun { slot, run: name });
+            }
+        }
+        self.changes.sort_by_key(|change| format!("{change:?}"));
+        self.active.sort_by(|a, b| (a.slot.0, &a.run).cmp(&(b.slot.0, &b.run)));
         self.cancelled = true;
     }
 
@@ -183,9 +208,10 @@ impl Course {
     fn go_on(&mut self, seen: &Seen, known: &Known, now: Timestamp) {
         let spec = &seen.backfill.spec;
         self.total = known.span.total;
+        let record = Record::of(seen, known);
         if spec.dry_run == Some(true) {
             let all = known.span.all(&known.schedule);
-            let planned: Vec<Timestamp> = all.into_iter().filter(|slot| asks_for(seen, known, *slot)).collect();
+            let planned: Vec<Timestamp> = all.into_iter().filter(|slot| asks_for(seen, &record, *slot)).collect();
             self.planned = Some(planned);
             return;
         }
@@ -206,17 +232,20 @@ impl Course {
             if is_made(seen, &own, slot) {
                 if !open {
                     self.through = Some(slot);
-                    self.active.push(BackfillRun { slot: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(slot), run: own });
+                    self.active.push(BackfillRun { slot: Time(slot), run: own });
                 }
                 continue;
             }
-            if !asks_for(seen, known, slot) {
+            if self.waits_for_the_schedule(seen, known, &record, slot, now) {
+                return;
+            }
+            if !asks_for(seen, &record, slot) {
                 if !open {
                     (self.through, self.skipped) = (Some(slot), self.skipped + 1);
                 }
                 continue;
             }
-            match self.start(seen, known, slot, own, now) {
+            match self.start(seen, known, &record, slot, own, now) {
                 Started::Made => open = true,
                 Started::Wait => return,
                 Started::Never => {
@@ -233,10 +262,38 @@ impl Course {
         }
     }
 
-    fn start(&mut self, seen: &Seen, known: &Known, slot: Timestamp, own: String, now: Timestamp) -> Started {
+    /// Whether the schedule itself has still to do with the slot: it may start it late, or has started it and the run is
+    /// still to come. Two would then run it.
+    fn waits_for_the_schedule(&mut self, seen: &Seen, known: &Known, record: &Record<'_>, slot: Timestamp, now: Timestamp) -> bool {
+        let status = seen.task.as_ref().and_then(|task| task.status.as_ref());
+        let paused =
+            status.and_then(|status| condition::find(&status.conditions, condition::SUSPENDED)).is_some_and(|c| c.status == "True");
+        let clock = status.and_then(|status| status.clock.as_ref()).map(|clock| clock.kind).filter(|_| !paused);
+        let late = SignedDuration::from_secs(known.schedule.starting_deadline_seconds.min(LATE_SECONDS));
+        let open = match clock {
+            Some(ClockKind::Operator) => status.and_then(|status| status.decided_through.as_ref()).is_some_and(|through| slot > through.0),
+            Some(ClockKind::CronJob) => {
+                slot.checked_add(late).is_ok_and(|until| until >= now) && on_schedule(seen, slot) && record.of_slot(slot).is_empty()
+            }
+            _ => false,
+        };
+        if open || seen.slots_under_way.contains(&slot) {
+            self.waits = Some(("ScheduleFirst", format!("the slot of {slot} is still the schedule's own to run")));
+            self.look_again(now + LOOK_AGAIN);
+            return true;
+        }
+        false
+    }
+
+    fn start(&mut self, seen: &Seen, known: &Known, record: &Record<'_>, slot: Timestamp, own: String, now: Timestamp) -> Started {
         if let Some(refused) = seen.refusals.iter().find(|refused| refused.name == own) {
+            if refused.kind == RefusalKind::Leaving {
+                self.waits = Some(("NameTaken", format!("run {own} of a backfill of the same name is still being removed")));
+                self.look_again(now + LOOK_AGAIN);
+                return Started::Wait;
+            }
             if refused.kind == RefusalKind::NameTaken {
-                let entry = BackfillRun { slot: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(slot), run: own };
+                let entry = BackfillRun { slot: Time(slot), run: own };
                 self.fail(entry, Outcome::Skipped, Some("NameTaken".to_owned()));
                 return Started::Never;
             }
@@ -244,7 +301,7 @@ impl Course {
             self.look_again(now + LOOK_AGAIN);
             return Started::Wait;
         }
-        if let Some(live) = on_record(seen, known, slot).find(|run| !ledger::is_finished(run)) {
+        if let Some(live) = record.of_slot(slot).into_iter().find(|run| !ledger::is_finished(run)) {
             let name = live.metadata.name.as_deref().unwrap_or_default();
             self.waits = Some(("SlotTaken", format!("the slot of {slot} waits for run {name}, which is of the same slot, to end")));
             self.look_again(now + LOOK_AGAIN);
@@ -252,9 +309,11 @@ impl Course {
         }
         let computed = match schedule::slot_values(&known.task.spec.parameters, slot, &known.schedule) {
             Ok(computed) => computed,
-            Err(problem) => {
-                self.waits = Some(("InvalidParameters", problem));
-                return Started::Wait;
+            // What it began with is frozen, so no edit would help: the others go on.
+            Err(_) => {
+                let entry = BackfillRun { slot: Time(slot), run: own };
+                self.fail(entry, Outcome::Missed, Some("InvalidParameters".to_owned()));
+                return Started::Never;
             }
         };
         let given = &seen.backfill.spec.parameters;
@@ -272,13 +331,12 @@ impl Course {
 
 /// Whether the slot's run is there, on the list or not.
 fn is_made(seen: &Seen, own: &str, slot: Timestamp) -> bool {
-    let ours = |run: &AutomationRun| {
+    let is_its = |run: &AutomationRun| {
         run.metadata.name.as_deref() == Some(own)
-            && run.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::label::BACKFILL))
-                == seen.backfill.metadata.name.as_ref()
+            && is_own(&seen.backfill, run)
             && run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot)
     };
-    seen.runs_made.iter().any(|made| made == own) || seen.runs.iter().any(|run| ours(run))
+    seen.runs_made.iter().any(|made| made == own) || seen.runs.iter().any(|run| is_its(run))
 }
 
 enum Started {
@@ -303,27 +361,25 @@ fn slot_name(seen: &Seen, known: &Known, slot: Timestamp) -> String {
     build::slot_run_name(&seen.backfill.spec.task_ref.name, index, line, slot)
 }
 
-/// What is on record of the slot: runs with its idempotency key.
-fn on_record<'a>(seen: &'a Seen, known: &Known, slot: Timestamp) -> impl Iterator<Item = &'a Arc<AutomationRun>> {
-    let namespace = seen.backfill.metadata.namespace.as_deref().unwrap_or_default();
-    let key = Some(build::idempotency_key(namespace, &slot_name(seen, known, slot)));
-    let of_slot = move |run: &AutomationRun| run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot);
-    seen.runs.iter().filter(move |run| of_slot(run) || admission::key(run, &seen.runs) == key)
+/// Whether the task has the slot on its schedule, as that is now, and has been there before it.
+fn on_schedule(seen: &Seen, slot: Timestamp) -> bool {
+    let created = seen.task.as_ref().and_then(|task| task.metadata.creation_timestamp.as_ref());
+    created.is_some_and(|created| created.0 < slot)
 }
 
 /// Whether `select` asks for the slot.
-fn asks_for(seen: &Seen, known: &Known, slot: Timestamp) -> bool {
+fn asks_for(seen: &Seen, record: &Record<'_>, slot: Timestamp) -> bool {
     let select = seen.backfill.spec.select.unwrap_or_default();
     if select == SlotSelection::All {
         return true;
     }
-    let mut ended: Vec<&Arc<AutomationRun>> = on_record(seen, known, slot).collect();
+    let mut ended = record.of_slot(slot);
+    if ended.is_empty() {
+        // What Kubernetes has started has no run yet, and will have one.
+        return select != SlotSelection::Failed && !seen.slots_under_way.contains(&slot);
+    }
     ended.sort_by_key(|run| (ledger::is_finished(run), ledger::order(run)));
     let last = ended.last().filter(|_| ended.iter().all(|run| ledger::is_finished(run)));
     let bad = last.is_some_and(|run| run.status.as_ref().and_then(|status| status.result) != Some(RunResult::Good));
-    match select {
-        SlotSelection::Missing => ended.is_empty(),
-        SlotSelection::Failed => bad,
-        _ => bad || ended.is_empty(),
-    }
+    bad && select != SlotSelection::Missing
 }

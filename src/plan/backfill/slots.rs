@@ -27,12 +27,9 @@ pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> 
     let order = spec.order.unwrap_or_default();
     if let Some(range) = &spec.range {
         if range.to.0 > now {
-            return Err(wrong(
-                "RangeNotPassed",
-                format!("spec.range.to: {} lies in the future; a backfill is for slots that have passed", range.to.0),
-            ));
+            return Err(not_passed(range.to.0, format!("spec.range.to: {} lies in the future", range.to.0)));
         }
-        let from = range.from.0 - SECOND;
+        let from = range.from.0.checked_sub(SECOND).unwrap_or(Timestamp::MIN);
         let slots = schedule.count(from, range.to.0);
         if slots > MOST {
             let message = format!("spec.range: {slots} slots lie in it, and a backfill takes at most {MOST}; split it");
@@ -48,14 +45,20 @@ pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> 
         let near = schedule.next(*slot).map_or(String::new(), |next| format!("; the next one after it is {next}"));
         return Err(wrong("NotASlot", format!("spec.slots: {slot} is not a slot of the task's schedule{near}")));
     }
-    if let Some(slot) = listed.iter().find(|slot| **slot > now) {
-        return Err(wrong("RangeNotPassed", format!("spec.slots: {slot} lies in the future; a backfill is for slots that have passed")));
+    if let Some(slot) = listed.last().filter(|slot| **slot > now) {
+        return Err(not_passed(*slot, format!("spec.slots: {slot} lies in the future")));
     }
     if order == SlotOrder::NewestFirst {
         listed.reverse();
     }
     let total = i32::try_from(listed.len()).unwrap_or(i32::MAX);
     Ok(Span { range: None, listed, order, total })
+}
+
+/// A backfill is for slots that have passed: it waits until they have.
+fn not_passed(until: Timestamp, what: String) -> Wrong {
+    let message = format!("{what}; a backfill is for slots that have passed, so it begins then");
+    Wrong { reason: "RangeNotPassed", message, stalled: false, until: Some(until) }
 }
 
 impl Span {
