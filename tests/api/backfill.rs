@@ -32,6 +32,13 @@ async fn refuses_a_backfill_of_nothing_or_of_too_much() {
             rejects("a task in another namespace", backfill("taskRef: {namespace: b}"), "spec.taskRef.namespace", "unknown field"),
             rejects("neither range nor slots", backfill("range: null"), "spec", "want either range or slots"),
             rejects("range and slots", backfill("slots: ['2026-11-02T02:30:00Z']"), "spec", "want either range or slots"),
+            range("an end after all time", "{to: '9999-12-31T23:59:59Z'}", "spec.range.to", "take a year before 9999"),
+            rejects(
+                "a slot after all time",
+                backfill("{range: null, slots: ['9999-12-31T23:59:00Z']}"),
+                "spec.slots",
+                "lies after all time; take it out",
+            ),
             range("a range without an end", "{to: null}", "spec.range.to", "Required"),
             range("a range without a start", "{from: null}", "spec.range.from", "Required"),
             range("a range that ends before it starts", "{to: '2026-10-31T23:59:59Z'}", "spec.range.from", "must not lie after range.to"),
@@ -93,6 +100,7 @@ async fn accepts_a_backfill_as_people_write_it() {
             accepts("the least that a backfill needs", backfill("{}")),
             accepts("a name of 40 characters", backfill_named(&"a".repeat(40), "{}")),
             accepts("a list of slots", backfill("{range: null, slots: ['2026-11-02T02:30:00Z', '2026-11-05T03:30:00+01:00']}")),
+            accepts("an end that is far away", backfill("range: {from: '2026-11-02T02:30:00Z', to: '9998-12-31T23:59:59Z'}")),
             accepts("one moment", backfill("range: {from: '2026-11-02T02:30:00Z', to: '2026-11-02T02:30:00Z'}")),
             accepts("ends in two zones", backfill("range: {from: '2026-11-01T00:00:00+01:00', to: '2026-11-30T23:59:59-05:00'}")),
             accepts(

@@ -46,6 +46,12 @@ async fn refuses_to_catch_up_where_that_says_nothing() {
             "catchUp.limit",
             "less than or equal to 100",
         ),
+        refuses(
+            "more than can wait in the queue",
+            "concurrencyPolicy: Queue, catchUp: {policy: All, limit: 21}",
+            "catchUp.limit",
+            "at most 20 with concurrencyPolicy Queue",
+        ),
         refuses("All where the overlap policy is unset", "catchUp: {policy: All}", "catchUp", queue),
         refuses("All under Forbid", "concurrencyPolicy: Forbid, catchUp: {policy: All}", "catchUp", queue),
         refuses("All under Replace", "concurrencyPolicy: Replace, catchUp: {policy: All}", "catchUp", queue),
@@ -130,6 +136,8 @@ async fn refuses_clock_changes_and_bounds_that_say_nothing() {
         refuses("an end without a zone", "notAfter: '2027-01-01T00:00:00'", "notAfter", "date-time"),
         refuses("an end on a day that there is not", "notAfter: '2027-02-29T00:00:00Z'", "notAfter", "date-time"),
         refuses("a start in words", "notBefore: tomorrow", "notBefore", "date-time"),
+        refuses("an end after all time", "notAfter: '9999-12-31T23:59:59Z'", "notAfter", "take a year before 9999"),
+        refuses("a start after all time", "notBefore: '9999-01-01T00:00:00Z'", "notBefore", "take a year before 9999"),
         refuses("a start in the wrong case", "notbefore: '2027-01-01T00:00:00Z'", "notbefore", "unknown field"),
     ])
     .await;

@@ -307,14 +307,11 @@ impl Course {
             self.look_again(now + LOOK_AGAIN);
             return Started::Wait;
         }
-        let computed = match schedule::slot_values(&known.task.spec.parameters, slot, &known.schedule) {
-            Ok(computed) => computed,
-            // What it began with is frozen, so no edit would help: the others go on.
-            Err(_) => {
-                let entry = BackfillRun { slot: Time(slot), run: own };
-                self.fail(entry, Outcome::Missed, Some("InvalidParameters".to_owned()));
-                return Started::Never;
-            }
+        // What it began with is frozen, so no edit would help: the others go on.
+        let Ok(computed) = schedule::slot_values(&known.task.spec.parameters, slot, &known.schedule) else {
+            let entry = BackfillRun { slot: Time(slot), run: own };
+            self.fail(entry, Outcome::Missed, Some("InvalidParameters".to_owned()));
+            return Started::Never;
         };
         let given = &seen.backfill.spec.parameters;
         let computed = computed.into_iter().filter(|value| given.iter().all(|own| own.name != value.name));

@@ -27,7 +27,7 @@ pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> 
     let order = spec.order.unwrap_or_default();
     if let Some(range) = &spec.range {
         if range.to.0 > now {
-            return Err(not_passed(range.to.0, format!("spec.range.to: {} lies in the future", range.to.0)));
+            return Err(not_passed(range.to.0, &format!("spec.range.to: {} lies in the future", range.to.0)));
         }
         let from = range.from.0.checked_sub(SECOND).unwrap_or(Timestamp::MIN);
         let slots = schedule.count(from, range.to.0);
@@ -46,7 +46,7 @@ pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> 
         return Err(wrong("NotASlot", format!("spec.slots: {slot} is not a slot of the task's schedule{near}")));
     }
     if let Some(slot) = listed.last().filter(|slot| **slot > now) {
-        return Err(not_passed(*slot, format!("spec.slots: {slot} lies in the future")));
+        return Err(not_passed(*slot, &format!("spec.slots: {slot} lies in the future")));
     }
     if order == SlotOrder::NewestFirst {
         listed.reverse();
@@ -56,7 +56,7 @@ pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> 
 }
 
 /// A backfill is for slots that have passed: it waits until they have.
-fn not_passed(until: Timestamp, what: String) -> Wrong {
+fn not_passed(until: Timestamp, what: &str) -> Wrong {
     let message = format!("{what}; a backfill is for slots that have passed, so it begins then");
     Wrong { reason: "RangeNotPassed", message, stalled: false, until: Some(until) }
 }
