@@ -280,7 +280,7 @@ fn what_waits_in_the_queue_runs_as_it_was_when_its_slot_came() {
 }
 
 proptest! {
-    #![proptest_config(config(12))]
+    #![proptest_config(config(6))]
 
     #[test]
     fn every_slot_comes_to_one_end_whatever_goes_wrong(scenario in clocked_scenario()) {

@@ -8,7 +8,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfills;
 mod examples;
+mod frozen;
+mod operator_clock;
 mod operator_down;
+mod reruns;
 mod schedules;
 mod with_operator;

@@ -21,6 +21,11 @@ pub async fn await_second(seconds: Range<i64>) -> Timestamp {
     }
 }
 
+/// Waits until that moment.
+pub async fn await_moment(moment: Timestamp) {
+    tokio::time::sleep(Duration::try_from(moment.duration_since(now())).unwrap_or_default()).await;
+}
+
 /// The first full minute that is at least so many seconds away.
 pub fn slot_after(seconds: i64) -> Timestamp {
     let from = (now() + SignedDuration::from_secs(seconds)).as_second();

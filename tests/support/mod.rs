@@ -10,12 +10,13 @@ mod kubectl;
 mod minute;
 mod namespace;
 mod operator;
+pub mod record;
 mod scene;
 mod wait;
 
 pub use cluster::{client, client_as, install_crds, operator_client};
 pub use kubectl::{kubectl, kubectl_ok};
-pub use minute::{await_second, daily_at, now, slot_after};
+pub use minute::{await_moment, await_second, daily_at, now, slot_after};
 pub use namespace::with_temp_namespace;
 pub use operator::{Alone, Down, Up, find_leader, leader, operator_alone, operator_down, operator_up};
 pub use scene::{IMAGE, Kind, Scene, ready, status};

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::support::{Scene, client, eventually, find_leader, install_crds, kubectl_ok, leader, operator_alone, with_temp_namespace};
 
-const SYSTEM: &str = "nightshift-system";
+pub const SYSTEM: &str = "nightshift-system";
 
 /// The operator's process in a pod: the chart puts the pod's UID into its environment.
-fn process_of(pod: &Pod) -> u32 {
+pub fn process_of(pod: &Pod) -> u32 {
     let mark = format!("POD_UID={}", pod.uid().expect("a UID"));
     let of_pod = |pid: &u32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -25,7 +25,7 @@ fn process_of(pod: &Pod) -> u32 {
     *pid
 }
 
-fn signal(name: &str, pid: u32) {
+pub fn signal(name: &str, pid: u32) {
     let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {pid}");
 }
@@ -105,7 +105,7 @@ pub async fn hand_over() {
 }
 
 /// Awaits that two pods are ready again, of which one leads.
-async fn leader_of_two(client: &Client) -> Pod {
+pub async fn leader_of_two(client: &Client) -> Pod {
     let pods = Api::<Pod>::namespaced(client.clone(), SYSTEM);
     let ours = kube::api::ListParams::default().labels("app.kubernetes.io/name=nightshift");
     eventually("two operators are ready", Duration::from_secs(60), async || {

@@ -3,6 +3,7 @@
 mod installed;
 mod pair;
 mod replica;
+mod slots;
 mod wire;
 
 #[tokio::test]
@@ -28,4 +29,9 @@ async fn a_leader_that_was_frozen_for_a_moment_goes_on() {
 #[tokio::test]
 async fn the_installed_operators_follow_one_another() {
     installed::hand_over().await;
+}
+
+#[tokio::test]
+async fn each_slot_runs_once_though_leaders_come_to_their_end_around_it() {
+    slots::each_runs_once().await;
 }

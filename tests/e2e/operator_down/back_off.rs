@@ -52,11 +52,11 @@ pub async fn overdue(scene: Scene, mut outage: Outage) {
 }
 
 pub async fn not_due_yet(scene: Scene, mut outage: Outage) {
-    due_in(&scene, &outage, &format!("{FAILS_ONCE}, retry: {{limit: 2, backoff: {{initialSeconds: 100}}}}")).await;
+    due_in(&scene, &outage, &format!("{FAILS_ONCE}, retry: {{limit: 2, backoff: {{initialSeconds: 180}}}}")).await;
     outage.begins().await;
     let job = ended_job(&scene, &outage, 60).await;
     outage.ends().await;
-    let due = ended(&job) + seconds(100);
+    let due = ended(&job) + seconds(180);
     assert!(now() < due, "the outage was short enough");
     let waiting = scene.until::<AutomationRun, _>(&job.name_any(), "to wait", 30, |run| status(run).waiting_on.is_some()).await;
     let on = status(&waiting).waiting_on.expect("it waits");
@@ -82,11 +82,11 @@ pub async fn past_the_deadline(scene: Scene, mut outage: Outage) {
 }
 
 pub async fn on_demand(scene: Scene, mut outage: Outage) {
-    scene.armed_task("report", &format!("{{{FAILS_ONCE}, retry: {{limit: 2, backoff: {{initialSeconds: 150}}}}}}")).await;
+    scene.armed_task("report", &format!("{{{FAILS_ONCE}, retry: {{limit: 2, backoff: {{initialSeconds: 270}}}}}}")).await;
     scene.run("now", "report").await;
     let waits = |run: &AutomationRun| status(run).waiting_on.is_some_and(|on| on.reason == "Backoff");
     scene.until("now", "to wait for its retry", 60, waits).await;
-    let due = ended(&scene.get("now-1").await) + seconds(150);
+    let due = ended(&scene.get("now-1").await) + seconds(270);
     outage.begins().await;
     assert_eq!(scene.ours::<Job>().await.len(), 1);
     outage.ends().await;

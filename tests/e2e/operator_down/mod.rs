@@ -3,11 +3,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::large_futures, reason = "a test fails by panicking, and lives on a stack of its own")]
 
 mod back_off;
+mod catch_up;
 mod deletion;
 mod evidence;
 mod limits;
 mod on_demand;
 mod outage;
+mod queue;
 mod slots;
 
 use crate::support::{client, install_crds};
@@ -46,6 +48,13 @@ async fn tasks_run_by_themselves_and_are_recorded_when_it_returns() {
         case("a retry would come after the run's deadline", back_off::past_the_deadline),
         case("a run on demand waits to be tried again", back_off::on_demand),
         case("a task is deleted", deletion::of_a_task),
+        case("missed slots are not run", catch_up::none),
+        case("of missed slots the latest is run", catch_up::latest),
+        case("of missed slots the last two are run", catch_up::all_up_to_a_limit),
+        case("missed slots are run in turn", catch_up::all_in_turn),
+        case("a CronJob's schedule is to be the operator's", catch_up::taken_over),
+        case("a backfill is on its way", queue::backfill_resumes),
+        case("a rerun waits", queue::rerun_waits),
     ];
     play(&client, cases).await;
 }

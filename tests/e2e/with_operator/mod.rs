@@ -9,7 +9,7 @@ mod kubectl;
 mod outputs;
 mod parameters;
 mod pending;
-mod place;
+pub mod place;
 mod quiet;
 mod refusals;
 mod refused_schedules;
