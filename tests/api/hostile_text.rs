@@ -6,7 +6,7 @@ use nightshift::api::AutomationTask;
 use serde_json::{Value, json};
 
 use crate::{
-    case::{run_of, task},
+    case::{backfill, run_of, task},
     schema::{Text, schemas, texts},
     server::{Keep, create},
     support::{install_crds, with_temp_namespace},
@@ -147,7 +147,9 @@ async fn is_refused_where_it_is_too_long() {
 fn subjects() -> Vec<(Value, Vec<Text>)> {
     let schemas = schemas();
     let run = r"{parameters: [{name: DAY, value: '2026-01-31'}]}";
-    let objects = [(task(RICH), 0), (task(&rich_with_script().to_string()), 0), (run_of(run), 1)];
+    let rerun = "{rerunOf: nightly-import-0, definition: Original, parameters: [{name: DAY, value: '2026-01-31'}]}";
+    // The first two are tasks: they are read back as such.
+    let objects = [(task(RICH), 0), (task(&rich_with_script().to_string()), 0), (run_of(run), 1), (run_of(rerun), 1), (backfill(run), 2)];
     objects
         .map(|(object, kind)| {
             let mut found = Vec::new();

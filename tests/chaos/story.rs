@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     end::{Attempt, End},
-    support::Scene,
+    support::{Scene, ready},
 };
 
 /// A story about one task, of whatever name.
@@ -157,6 +157,10 @@ impl Story for EditedTask {
         let after: Value = json!([{ "name": "EDIT", "value": "after" }]);
         let edit = json!({ "spec": { "schedule": { "cron": ["0 5 1 1 *"] }, "env": after } });
         scene.change::<AutomationTask>(task, edit).await;
-        scene.armed(task).await;
+        // Five writes, each of which may fail once, and the wait after each failure doubles: 31 seconds.
+        let armed = |task: &AutomationTask| {
+            ready(task).is_some_and(|(status, reason, _)| (status.as_str(), reason.as_str()) == ("True", "Accepted"))
+        };
+        scene.until::<AutomationTask, _>(task, "to be armed anew", SECONDS, armed).await;
     }
 }
