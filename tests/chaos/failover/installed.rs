@@ -14,6 +14,11 @@ pub const SYSTEM: &str = "nightshift-system";
 
 /// The operator's process in a pod: the chart puts the pod's UID into its environment.
 pub fn process_of(pod: &Pod) -> u32 {
+    find_process(pod).unwrap_or_else(|found| panic!("{found}"))
+}
+
+/// The same, where there may be none at the moment: a container that was killed is started again after a while.
+pub fn find_process(pod: &Pod) -> Result<u32, String> {
     let mark = format!("POD_UID={}", pod.uid().expect("a UID"));
     let of_pod = |pid: &u32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -21,8 +26,10 @@ pub fn process_of(pod: &Pod) -> u32 {
     };
     let all = fs::read_dir("/proc").expect("a /proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let found: Vec<u32> = all.filter(of_pod).collect();
-    let [pid] = found.as_slice() else { panic!("the processes of pod {}: {found:?}", pod.name_any()) };
-    *pid
+    match found.as_slice() {
+        [pid] => Ok(*pid),
+        _ => Err(format!("the processes of pod {}: {found:?}", pod.name_any())),
+    }
 }
 
 pub fn signal(name: &str, pid: u32) {

@@ -1,13 +1,15 @@
 //! Slots of both clocks while the operators that lead are killed and deleted around them.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::DeleteParams};
 use nightshift::api::AutomationTask;
 
-use super::installed::{SYSTEM, leader_of_two, process_of, signal};
+use super::installed::{SYSTEM, find_process, leader_of_two, signal};
 use crate::support::{
-    Scene, await_moment, await_second, client, install_crds, now, operator_alone,
+    Scene, await_moment, await_second, client, eventually, install_crds, now, operator_alone,
     record::{MINUTE, RAN, until_told},
     with_temp_namespace,
 };
@@ -35,11 +37,14 @@ pub async fn each_runs_once() {
         }
         assert!(now() < slot, "all were to be armed before the first slot");
         for (n, (milliseconds, delete)) in ENDS.into_iter().enumerate() {
-            // Whoever it is, with another beside it to follow.
-            let leader = leader_of_two(&client).await;
+            // Whoever it is, with another beside it to follow. Right after its end a process may be said to lead still.
+            let (leader, process) = eventually("the one that leads has a process", Duration::from_secs(45), async || {
+                let leader = leader_of_two(&client).await;
+                find_process(&leader).map(|process| (leader, process))
+            })
+            .await;
             let moment = slot + MINUTE * i32::try_from(n).expect("few") + SignedDuration::from_millis(milliseconds);
             assert!(now() < moment, "two were to be up before {moment}");
-            let process = process_of(&leader);
             await_moment(moment).await;
             if delete {
                 let pods = Api::<Pod>::namespaced(client.clone(), SYSTEM);
