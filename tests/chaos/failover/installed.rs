@@ -72,10 +72,11 @@ pub async fn hand_over() {
         let deleted = leader(&client).await;
         Api::<Pod>::namespaced(client.clone(), SYSTEM).delete(&deleted.name_any(), &DeleteParams::default()).await.expect("deleting a pod");
         let since = Instant::now();
-        let next = another_leads(&client, &deleted, Duration::from_secs(3)).await;
+        // The kubelet's way to the process is in it: how soon a process hands over by itself is told by `pair::stopped`.
+        let next = another_leads(&client, &deleted, Duration::from_secs(6)).await;
         let took = job_after(&scene, "deleted", since).await;
         eprintln!("the leader's pod was deleted: a run had its Job {took:.1?} later");
-        assert!(took <= Duration::from_secs(5), "{took:?}");
+        assert!(took <= Duration::from_secs(8), "{took:?}");
 
         let killed = next;
         signal("KILL", process_of(&killed));
