@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::{
     api::{AutomationRun, ConcurrencyPolicy, Trigger, label},
     build, ledger,
@@ -47,20 +45,6 @@ pub fn key(run: &AutomationRun, runs: &[Arc<AutomationRun>]) -> Option<String> {
     None
 }
 
-/// Whether a CronJob, and not the operator, has started the run's Job.
-fn is_adopted(run: &AutomationRun) -> bool {
-    run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB))
-}
-
-/// Whether a Job of the run was made, as far as the run itself says.
-fn has_begun(run: &AutomationRun) -> bool {
-    is_adopted(run) || ledger::is_started(run) || run.status.as_ref().is_some_and(|status| status.start_time.is_some())
-}
-
-fn slot(run: &AutomationRun) -> Option<Timestamp> {
-    run.spec.scheduled_time.as_ref().map(|slot| slot.0)
-}
-
 /// Whether the run is one of the task's schedule and goes on.
 #[must_use]
 pub fn is_live_slot(run: &AutomationRun) -> bool {
@@ -70,7 +54,7 @@ pub fn is_live_slot(run: &AutomationRun) -> bool {
 /// Whether the run waits for its turn, or has yet to be looked at.
 #[must_use]
 pub fn is_waiting(run: &AutomationRun) -> bool {
-    !ledger::is_finished(run) && !has_begun(run)
+    !ledger::is_finished(run) && !ledger::has_begun(run)
 }
 
 /// Why a run must not start yet.
@@ -93,13 +77,14 @@ pub fn ahead(run: &AutomationRun, runs: &[Arc<AutomationRun>], policy: Concurren
     let age = |run: &AutomationRun| (run.metadata.creation_timestamp.clone(), run.metadata.name.clone());
     let in_turn = policy != ConcurrencyPolicy::Allow && run.spec.triggered_by().is_scheduled();
     let others = || runs.iter().filter(|other| other.metadata.uid != run.metadata.uid && !ledger::is_finished(other));
-    let same: Vec<_> =
-        others().filter(|other| own_key.is_some() && key(other, runs) == own_key && (has_begun(other) || age(other) < age(run))).collect();
-    let earlier: Vec<_> = others().filter(|other| in_turn && is_live_slot(other) && slot(other) < slot(run)).collect();
+    let same: Vec<_> = others()
+        .filter(|other| own_key.is_some() && key(other, runs) == own_key && (ledger::has_begun(other) || age(other) < age(run)))
+        .collect();
+    let earlier: Vec<_> = others().filter(|other| in_turn && is_live_slot(other) && other.spec.slot() < run.spec.slot()).collect();
     let same_slot = !same.is_empty();
     let mut all: Vec<&Arc<AutomationRun>> = same.into_iter().chain(earlier).collect();
     // The one that goes on is named before those that wait too.
-    all.sort_by_key(|other| (!has_begun(other), slot(other), age(other)));
+    all.sort_by_key(|other| (!ledger::has_begun(other), other.spec.slot(), age(other)));
     all.dedup_by_key(|other| other.metadata.uid.clone());
     let first = all.first()?.metadata.name.clone().unwrap_or_default();
     Some(Ahead { run: first, others: all.len() - 1, same_slot })

@@ -1,5 +1,6 @@
 //! `AutomationRun`: one execution of a task, and the record that outlives Job and pod.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -132,6 +133,18 @@ pub enum Definition {
 }
 
 impl AutomationRunSpec {
+    /// The slot that it was created for.
+    #[must_use]
+    pub fn slot(&self) -> Option<Timestamp> {
+        self.scheduled_time.as_ref().map(|slot| slot.0)
+    }
+
+    /// The slot for which the task's schedule itself started it.
+    #[must_use]
+    pub fn schedule_slot(&self) -> Option<Timestamp> {
+        self.slot().filter(|_| self.triggered_by().is_scheduled())
+    }
+
     /// `trigger`, resolved.
     #[must_use]
     pub fn triggered_by(&self) -> Trigger {

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EnvVar, ExitCodes, History, Outcome, Owner, Parameter, PodTemplate, Resources, Retry, Schedule, Script, SecretInjection, Timeouts,
+    ConcurrencyPolicy, EnvVar, ExitCodes, History, Outcome, Owner, Parameter, PodTemplate, Resources, Retry, Schedule, Script,
+    SecretInjection, Timeouts,
     vocabulary::{any_object, matching, no_nul_in_any, object_name, unwrapped},
 };
 
@@ -115,6 +116,14 @@ pub struct AutomationTaskSpec {
     /// How many finished runs are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+}
+
+impl AutomationTaskSpec {
+    /// The overlap policy of its schedule, resolved.
+    #[must_use]
+    pub fn policy(&self) -> ConcurrencyPolicy {
+        self.schedule.as_ref().map(Schedule::policy).unwrap_or_default()
+    }
 }
 
 /// What the operator has seen of a task. Written by the operator only.

@@ -54,6 +54,12 @@ pub struct Set<'a> {
     pub message: String,
 }
 
+/// Whether the condition of that type is there and True.
+#[must_use]
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    find(conditions, kind).is_some_and(|condition| condition.status == "True")
+}
+
 /// Returns the conditions that `wanted` describes. The transition time moves only where the status differs from that in
 /// `before`, so planning again from what was written gives the same conditions.
 #[must_use]

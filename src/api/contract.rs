@@ -57,7 +57,7 @@ impl Contract {
             pending_seconds,
             run_seconds,
             grace_seconds,
-            concurrency_policy: task.schedule.as_ref().and_then(|s| s.concurrency_policy).unwrap_or_default(),
+            concurrency_policy: task.policy(),
             retry,
         }
     }

@@ -72,6 +72,12 @@ impl Schedule {
         Self { suspend: None, concurrency_policy: None, starting_deadline_seconds: None, catch_up: None, ..self.clone() }
     }
 
+    /// `concurrencyPolicy`, resolved.
+    #[must_use]
+    pub fn policy(&self) -> ConcurrencyPolicy {
+        self.concurrency_policy.unwrap_or_default()
+    }
+
     /// `catchUp.policy`, resolved.
     #[must_use]
     pub fn catch_up_policy(&self) -> CatchUpPolicy {

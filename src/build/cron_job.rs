@@ -28,7 +28,7 @@ pub fn cron_job(task: &AutomationTask, (index, line): (usize, &CronLine), contra
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let name = cron_job_name(task_name, index, line.as_str());
     let defaults: Vec<(String, String)> = task.spec.parameters.iter().filter_map(|p| Some((p.name.clone(), p.default.clone()?))).collect();
-    let policy = match schedule.concurrency_policy.unwrap_or_default() {
+    let policy = match schedule.policy() {
         ConcurrencyPolicy::Allow => "Allow",
         // A schedule with Queue is the operator's to keep: no CronJob is made of it.
         ConcurrencyPolicy::Forbid | ConcurrencyPolicy::Queue => "Forbid",

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::schedule::Schedule;
+
 /// Longest name of a run.
 const RUN: usize = 55;
 
@@ -27,10 +29,12 @@ pub fn manual_run_name(job: &str, uid: &str) -> String {
     format!("{}-{tail}", head.trim_end_matches('-'))
 }
 
-/// The run of a slot of the task's schedule, `index` and `line` of which name the slot: what its Job would be called if a
-/// CronJob had started it. Under either clock it is the lock for the slot.
+/// The run of a slot of the task's schedule: what its Job would be called if the CronJob of its line had started it. Under
+/// either clock it is the lock for the slot.
 #[must_use]
-pub fn slot_run_name(task: &str, index: usize, line: &str, slot: Timestamp) -> String {
+pub fn slot_run_name(task: &str, schedule: &Schedule, slot: Timestamp) -> String {
+    let index = schedule.line_of(slot).unwrap_or(0);
+    let line = schedule.lines.get(index).map_or("", |line| line.as_str());
     format!("{}-{}", cron_job_name(task, index, line), minutes(slot))
 }
 

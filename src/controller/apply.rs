@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Error,
+    error::key,
     expectations::{Kind, Wrote},
     left::{Kept, Left},
 };
@@ -63,17 +64,22 @@ pub(super) async fn in_time<T>(what: &str, write: impl Future<Output = T>) -> Re
     tokio::time::timeout(limit, write).await.map_err(|_| Error::Timeout { what: what.to_owned(), seconds: WRITE_SECONDS })
 }
 
-/// Makes the changes. A refusal ends the changes of that object but not the others. What was made before an error stands in
-/// `applied` too: the caches have to catch up with it all the same.
-pub(super) async fn apply(context: &Context, namespace: &str, changes: &[Change], applied: &mut Applied) -> Result<(), Error> {
+/// Makes the changes that were planned for an object. A refusal ends the changes of that object but not the others. The
+/// caches have to catch up with what was made before an error all the same.
+pub(super) async fn apply(context: &Context, object: &impl Resource<DynamicType = ()>, changes: &[Change]) -> Result<Applied, Error> {
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
     let writer = Writer { context, namespace };
+    let mut applied = Applied::default();
     for change in changes {
-        writer.write(change, applied).await?;
+        if let Err(error) = writer.write(change, &mut applied).await {
+            context.expectations.expect(&key(object), applied.wrote, context.clock.now());
+            return Err(error);
+        }
         if applied.ended {
             break;
         }
     }
-    Ok(())
+    Ok(applied)
 }
 
 struct Writer<'a> {

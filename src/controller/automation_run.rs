@@ -6,10 +6,9 @@ use futures::FutureExt;
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    Context, Reconciled, again,
-    apply::{self, Applied},
+    Context, Reconciled, again, apply,
     error::key,
-    expectations::{Kind, Wrote},
+    expectations::Kind,
     report::{self, Report},
 };
 use crate::{api::AutomationRun, observe, plan};
@@ -27,30 +26,16 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_run(&context.client, &context.caches, run.clone(), now).await?;
         let mut plan = plan::automation_run::plan(&seen, now);
-        let mut applied = Applied::default();
-        if let Err(error) = apply::apply(&context, &run.namespace().unwrap_or_default(), &plan.changes, &mut applied).await {
-            context.expectations.expect(&key, applied.wrote, context.clock.now());
-            return Err(error);
-        }
+        let applied = apply::apply(&context, &*run, &plan.changes).await?;
         if !applied.refusals.is_empty() {
             // The API server's answer is an observation like any other.
             seen.refusals = applied.refusals;
             plan = plan::automation_run::plan(&seen, now);
         }
         let version = applied.wrote.iter().find(|wrote| wrote.kind == Kind::Run).map(|wrote| wrote.version);
-        let report = Report { before: run.status.as_ref(), plan: &plan, version };
-        let reported = match report::report(&context, &*run, report).await {
-            Ok(reported) => reported,
-            Err(error) => {
-                context.expectations.expect(&key, applied.wrote, context.clock.now());
-                return Err(error);
-            }
-        };
-        let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Run, &left)));
-        context.expectations.expect(&key, wrote.collect(), context.clock.now());
-        context.succeeded(&key);
-        context.metrics.reconciled("AutomationRun");
-        Ok(again([plan.wake, reported.again].into_iter().flatten().min(), context.clock))
+        let report = Report { kind: Kind::Run, before: run.status.as_ref(), plan: &plan, version };
+        let told = report::report(&context, &*run, report, applied.wrote).await?;
+        Ok(again([plan.wake, told].into_iter().flatten().min(), context.clock))
     }
     .boxed()
 }

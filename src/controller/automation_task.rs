@@ -7,10 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    Context, Reconciled, again,
-    apply::{self, Applied},
+    Context, Reconciled, again, apply,
     error::key,
-    expectations::{Kind, Wrote},
+    expectations::Kind,
     report::{self, Report},
 };
 use crate::{
@@ -34,11 +33,7 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
         let mut seen = observe::automation_task(&context.client, &context.caches, task.clone()).await?;
         let mut plan = plan::automation_task::plan(&seen, now);
         let adopt_again = postpone_adoptions(&context, &seen, &mut plan.changes);
-        let mut applied = Applied::default();
-        if let Err(error) = apply::apply(&context, &task.namespace().unwrap_or_default(), &plan.changes, &mut applied).await {
-            context.expectations.expect(&key, applied.wrote, context.clock.now());
-            return Err(error);
-        }
+        let applied = apply::apply(&context, &*task, &plan.changes).await?;
         if applied.answers() {
             // The API server's answers are observations like any other.
             seen.refusals = applied.refusals;
@@ -46,19 +41,9 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
             (seen.runs_made, seen.revisions_made) = (applied.runs_made, applied.revisions_made);
             plan = plan::automation_task::plan(&seen, now);
         }
-        let report = Report { before: task.status.as_ref(), plan: &plan, version: None };
-        let reported = match report::report(&context, &*task, report).await {
-            Ok(reported) => reported,
-            Err(error) => {
-                context.expectations.expect(&key, applied.wrote, context.clock.now());
-                return Err(error);
-            }
-        };
-        let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Task, &left)));
-        context.expectations.expect(&key, wrote.collect(), context.clock.now());
-        context.succeeded(&key);
-        context.metrics.reconciled("AutomationTask");
-        Ok(again([plan.wake, reported.again, adopt_again].into_iter().flatten().min(), context.clock))
+        let report = Report { kind: Kind::Task, before: task.status.as_ref(), plan: &plan, version: None };
+        let told = report::report(&context, &*task, report, applied.wrote).await?;
+        Ok(again([plan.wake, told, adopt_again].into_iter().flatten().min(), context.clock))
     }
     .boxed()
 }

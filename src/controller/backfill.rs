@@ -6,10 +6,9 @@ use futures::FutureExt;
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    Context, Reconciled, again,
-    apply::{self, Applied},
+    Context, Reconciled, again, apply,
     error::key,
-    expectations::{Kind, Wrote},
+    expectations::Kind,
     report::{self, Report},
 };
 use crate::{api::Backfill, observe, plan};
@@ -27,29 +26,15 @@ pub(super) fn reconcile(backfill: Arc<Backfill>, context: Arc<Context>) -> Recon
         let now = context.clock.now_in_seconds();
         let mut seen = observe::backfill(&context.client, &context.caches, backfill.clone()).await?;
         let mut plan = plan::backfill::plan(&seen, now);
-        let mut applied = Applied::default();
-        if let Err(error) = apply::apply(&context, &backfill.namespace().unwrap_or_default(), &plan.changes, &mut applied).await {
-            context.expectations.expect(&key, applied.wrote, context.clock.now());
-            return Err(error);
-        }
+        let applied = apply::apply(&context, &*backfill, &plan.changes).await?;
         if applied.answers() {
             // The API server's answers are observations like any other.
             (seen.refusals, seen.runs_made) = (applied.refusals, applied.runs_made);
             plan = plan::backfill::plan(&seen, now);
         }
-        let report = Report { before: backfill.status.as_ref(), plan: &plan, version: None };
-        let reported = match report::report(&context, &*backfill, report).await {
-            Ok(reported) => reported,
-            Err(error) => {
-                context.expectations.expect(&key, applied.wrote, context.clock.now());
-                return Err(error);
-            }
-        };
-        let wrote = applied.wrote.into_iter().chain(reported.left.and_then(|left| Wrote::of(Kind::Backfill, &left)));
-        context.expectations.expect(&key, wrote.collect(), context.clock.now());
-        context.succeeded(&key);
-        context.metrics.reconciled("Backfill");
-        Ok(again([plan.wake, reported.again].into_iter().flatten().min(), context.clock))
+        let report = Report { kind: Kind::Backfill, before: backfill.status.as_ref(), plan: &plan, version: None };
+        let told = report::report(&context, &*backfill, report, applied.wrote).await?;
+        Ok(again([plan.wake, told].into_iter().flatten().min(), context.clock))
     }
     .boxed()
 }

@@ -12,12 +12,15 @@ use super::{
     apply::in_time,
     error::key,
     event,
+    expectations::{Kind, Wrote},
     left::{Kept, Left},
 };
 use crate::plan::Plan;
 
 /// What there is to report of an object.
 pub(super) struct Report<'a, S> {
+    /// What it is.
+    pub(super) kind: Kind,
     /// The status as it was seen.
     pub(super) before: Option<&'a S>,
     /// What was planned from it.
@@ -28,11 +31,35 @@ pub(super) struct Report<'a, S> {
 
 /// What became of a report.
 #[derive(Default)]
-pub(super) struct Reported {
+struct Reported {
     /// What the write left.
-    pub(super) left: Option<Left>,
+    left: Option<Left>,
     /// When to report instead, where it is not its turn.
-    pub(super) again: Option<Timestamp>,
+    again: Option<Timestamp>,
+}
+
+/// Ends a pass: reports, waits for the caches to show what was written (`wrote` before, and the status), and counts. Returns
+/// when to report instead, where it is not its turn.
+pub(super) async fn report<K, S>(
+    context: &Context,
+    object: &K,
+    report: Report<'_, S>,
+    mut wrote: Vec<Wrote>,
+) -> Result<Option<Timestamp>, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Debug,
+    S: Serialize + PartialEq + Default,
+{
+    let (key, kind) = (key(object), report.kind);
+    let reported = write(context, object, report).await;
+    if let Ok(Reported { left: Some(left), .. }) = &reported {
+        wrote.extend(Wrote::of(kind, left));
+    }
+    context.expectations.expect(&key, wrote, context.clock.now());
+    let again = reported?.again;
+    context.succeeded(&key);
+    context.metrics.reconciled(&K::kind(&()));
+    Ok(again)
 }
 
 /// Writes the status where it differs and it is its turn, and publishes the notices once it is written: a crash in between
@@ -41,12 +68,12 @@ pub(super) struct Reported {
 /// The write carries the resource version that the plan was made from, so a plan from an old view cannot move a newer
 /// status backwards. It replaces the status as a whole, which costs the API server half of what a patch does; the rest of
 /// the object is the server's own.
-pub(super) async fn report<K, S>(context: &Context, object: &K, report: Report<'_, S>) -> Result<Reported, Error>
+async fn write<K, S>(context: &Context, object: &K, report: Report<'_, S>) -> Result<Reported, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Debug,
     S: Serialize + PartialEq + Default,
 {
-    let Report { before, plan, version } = report;
+    let Report { before, plan, version, .. } = report;
     let Plan { status: after, report_after, notices, .. } = plan;
     if before.map_or_else(|| *after == S::default(), |before| before == after) {
         return Ok(Reported::default());

@@ -37,6 +37,18 @@ pub fn is_started(run: &AutomationRun) -> bool {
     mark.is_some() && mark == run.metadata.uid.as_ref()
 }
 
+/// Whether a CronJob, and not the operator, has started the run's Job.
+#[must_use]
+pub fn is_adopted(run: &AutomationRun) -> bool {
+    run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB))
+}
+
+/// Whether a Job of the run was made, as far as the run itself says.
+#[must_use]
+pub fn has_begun(run: &AutomationRun) -> bool {
+    is_adopted(run) || is_started(run) || run.status.as_ref().is_some_and(|status| status.start_time.is_some())
+}
+
 /// When the run ended, then its name: a total order of finished runs.
 #[must_use]
 pub fn order(run: &AutomationRun) -> (Timestamp, String) {

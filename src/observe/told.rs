@@ -134,38 +134,31 @@ struct Named {
     metadata: Meta,
 }
 
+/// One of our own kinds.
 #[derive(Deserialize)]
-pub(super) struct TaskRead {
+pub(super) struct OurRead<Spec, Status> {
     #[serde(default)]
     metadata: Meta,
-    spec: AutomationTaskSpec,
-    status: Option<AutomationTaskStatus>,
+    spec: Spec,
+    status: Option<Status>,
 }
 
 impl Watched for AutomationTask {
-    type Read = TaskRead;
+    type Read = OurRead<AutomationTaskSpec, AutomationTaskStatus>;
 }
 
-impl From<TaskRead> for AutomationTask {
-    fn from(read: TaskRead) -> Self {
+impl From<OurRead<AutomationTaskSpec, AutomationTaskStatus>> for AutomationTask {
+    fn from(read: OurRead<AutomationTaskSpec, AutomationTaskStatus>) -> Self {
         Self { metadata: read.metadata.into(), spec: read.spec, status: read.status }
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct RunRead {
-    #[serde(default)]
-    metadata: Meta,
-    spec: AutomationRunSpec,
-    status: Option<AutomationRunStatus>,
-}
-
 impl Watched for AutomationRun {
-    type Read = RunRead;
+    type Read = OurRead<AutomationRunSpec, AutomationRunStatus>;
 }
 
-impl From<RunRead> for AutomationRun {
-    fn from(read: RunRead) -> Self {
+impl From<OurRead<AutomationRunSpec, AutomationRunStatus>> for AutomationRun {
+    fn from(read: OurRead<AutomationRunSpec, AutomationRunStatus>) -> Self {
         let mut run = Self { metadata: read.metadata.into(), spec: read.spec, status: read.status };
         if ledger::is_finished(&run) {
             slim(&mut run);
@@ -247,20 +240,12 @@ impl From<CronJobRead> for CronJob {
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct BackfillRead {
-    #[serde(default)]
-    metadata: Meta,
-    spec: BackfillSpec,
-    status: Option<BackfillStatus>,
-}
-
 impl Watched for Backfill {
-    type Read = BackfillRead;
+    type Read = OurRead<BackfillSpec, BackfillStatus>;
 }
 
-impl From<BackfillRead> for Backfill {
-    fn from(read: BackfillRead) -> Self {
+impl From<OurRead<BackfillSpec, BackfillStatus>> for Backfill {
+    fn from(read: OurRead<BackfillSpec, BackfillStatus>) -> Self {
         Self { metadata: read.metadata.into(), spec: read.spec, status: read.status }
     }
 }

@@ -43,7 +43,7 @@ pub fn choose(
     now: Timestamp,
 ) -> ClockChoice {
     let homeless = homeless(schedule, written, parameters);
-    let policy = written.concurrency_policy.unwrap_or_default();
+    let policy = written.policy();
     let (mut reasons, mut ways_back) = (Vec::new(), Vec::new());
     if let Some((last, others)) = homeless.split_last() {
         let (fields, have) = if others.is_empty() { (last.clone(), "has") } else { (format!("{} and {last}", others.join(", ")), "have") };
@@ -74,7 +74,7 @@ pub fn choose(
 /// The fields that a CronJob has nothing for.
 fn homeless(schedule: &Schedule, written: &api::Schedule, parameters: &[api::Parameter]) -> Vec<String> {
     let of_schedule = [
-        (written.concurrency_policy == Some(ConcurrencyPolicy::Queue), "concurrencyPolicy Queue"),
+        (written.policy() == ConcurrencyPolicy::Queue, "concurrencyPolicy Queue"),
         (written.catch_up_policy() == CatchUpPolicy::All, "catchUp.policy All"),
         (!schedule.exclude.is_empty(), "exclude"),
         (schedule.not_before.is_some(), "notBefore"),

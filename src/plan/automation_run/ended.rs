@@ -145,9 +145,9 @@ pub(super) fn job_gone(seen: &Seen, now: Timestamp) -> Draft {
 /// The later slot for which the CronJob controller took the Job away, under Replace.
 fn replaced_by(seen: &Seen, now: Timestamp) -> Option<Timestamp> {
     let schedule = seen.task.as_ref()?.spec.schedule.as_ref()?;
-    let slot = seen.run.spec.scheduled_time.as_ref()?.0;
+    let slot = seen.run.spec.slot()?;
     let meta = &seen.run.metadata;
     let parsed = Schedule::parse(schedule, meta.namespace.as_deref()?, &seen.run.spec.task_ref.name).ok()?;
-    let replaces = schedule.concurrency_policy == Some(ConcurrencyPolicy::Replace);
+    let replaces = schedule.policy() == ConcurrencyPolicy::Replace;
     parsed.next(slot).filter(|next| replaces && *next <= now)
 }

@@ -44,7 +44,7 @@ fn identity_of(
 ) -> Result<Identity, String> {
     let spec = &run.spec;
     let Some(repeated) = &spec.rerun_of else {
-        let slot = spec.scheduled_time.as_ref().map(|slot| slot.0);
+        let slot = spec.slot();
         let key = admission::key(run, siblings).unwrap_or_default();
         return Ok(Identity { slot, key, parameters: spec.parameters.clone(), ..Identity::default() });
     };

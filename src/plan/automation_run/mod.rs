@@ -63,7 +63,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
         Some(_) if lost_job(seen, &before).is_some() => job_gone(seen, now),
         Some(last) if last.end.is_some() => after_job(seen, last, &before, now),
         Some(last) => during_job(seen, last, &before, now),
-        None if has_started(seen, &before) => job_gone(seen, now),
+        None if ledger::has_begun(&seen.run) => job_gone(seen, now),
         None => start(seen, &before, now),
     };
     if !seen.jobs.is_empty() {
@@ -103,12 +103,6 @@ fn after(time: Timestamp, seconds: i64) -> Timestamp {
 
 fn created(run: &AutomationRun, now: Timestamp) -> Timestamp {
     run.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0)
-}
-
-/// Whether a Job of the run has been seen before, or is known to have been there.
-fn has_started(seen: &Seen, before: &AutomationRunStatus) -> bool {
-    let adopted = seen.run.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB));
-    before.start_time.is_some() || adopted || ledger::is_started(&seen.run)
 }
 
 /// A Job on record that is later than all that are left: somebody deleted it. It must not be made again.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     admission::{self, Ahead},
-    api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, ParameterValue, Waiting, label},
+    api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, ParameterValue, Waiting},
     build, ledger,
     outcome::{self, reason},
     plan::{Change, Refusal, RefusalKind, parameters},
@@ -60,7 +60,7 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         Ok(values) => values,
         Err(problem) => return Draft::end(Outcome::Failed, "InvalidParameters", problem),
     };
-    let policy = present.and_then(|task| task.spec.schedule.as_ref()).and_then(|s| s.concurrency_policy).unwrap_or_default();
+    let policy = present.map(|task| task.spec.policy()).unwrap_or_default();
     if let Some(ahead) = admission::ahead(&seen.run, &seen.siblings, policy) {
         return queued(seen, &ahead, policy);
     }
@@ -152,12 +152,11 @@ fn start_until(seen: &Seen, before: &AutomationRunStatus, pending_seconds: i64, 
 /// Makes the task own the run where no task does, and marks the run where its first Job was made. Nothing where both is so.
 pub(super) fn own_run(seen: &Seen, started: bool) -> Option<Change> {
     let meta = &seen.run.metadata;
-    let adopted = meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::ADOPTED_JOB));
     let mut owners = meta.owner_references.clone().unwrap_or_default();
     // One that a backfill owns goes with that.
     let owned = owners.iter().any(|owner| owner.kind == "AutomationTask" || owner.kind == "Backfill");
     let task = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none() && !owned);
-    let started = started && !adopted && !ledger::is_started(&seen.run);
+    let started = started && !ledger::is_adopted(&seen.run) && !ledger::is_started(&seen.run);
     if task.is_none() && !started {
         return None;
     }

@@ -1,6 +1,8 @@
 //! Which clock starts a task's slots, and the way from one to the other: the old clock is seen to be stopped before the new
 //! one starts anything, so no slot is run twice, and those in between are the new one's.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -12,7 +14,8 @@ use super::{
 };
 use crate::{
     admission,
-    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, NotRun, Outcome, condition, label},
+    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, NotRun, Outcome, condition},
+    ledger,
     outcome::cut,
     plan::{Change, Notice},
     schedule::Schedule,
@@ -255,8 +258,7 @@ impl Kept {
         if of.accepted.pause.is_none() {
             // Nobody waits for what Forbid still held back, or the API server refused.
             let mut slots = self.slots(of);
-            let forbids =
-                of.seen.task.spec.schedule.as_ref().is_some_and(|s| s.concurrency_policy.unwrap_or_default() == ConcurrencyPolicy::Forbid);
+            let forbids = of.seen.task.spec.policy() == ConcurrencyPolicy::Forbid;
             slots.skip(armed, if forbids { (Outcome::Skipped, why::FORBID) } else { (Outcome::Missed, why::SUPERSEDED) });
             self.take(slots);
             self.decided_through = None;
@@ -268,14 +270,13 @@ impl Kept {
 
 /// Whether the schedule was paused when the status was written.
 fn was_paused(of: Of<'_>) -> bool {
-    condition::find(&of.before.conditions, condition::SUSPENDED).is_some_and(|c| c.status == "True")
+    condition::is_true(&of.before.conditions, condition::SUSPENDED)
 }
 
 /// Whether a run that the operator started goes on, beside which a slot must not start.
 fn goes_on(of: Of<'_>) -> bool {
-    let policy = of.seen.task.spec.schedule.as_ref().and_then(|schedule| schedule.concurrency_policy).unwrap_or_default();
-    let adopted = |run: &AutomationRun| run.metadata.annotations.as_ref().is_some_and(|known| known.contains_key(label::ADOPTED_UID));
-    policy != ConcurrencyPolicy::Allow && of.seen.runs.iter().any(|run| admission::is_live_slot(run) && !adopted(run))
+    let ours = |run: &Arc<AutomationRun>| admission::is_live_slot(run) && !ledger::is_adopted(run);
+    of.seen.task.spec.policy() != ConcurrencyPolicy::Allow && of.seen.runs.iter().any(ours)
 }
 
 /// The schedule that was last taken up, where that has other slots than the one there is now.
@@ -295,7 +296,7 @@ fn before_edit(of: Of<'_>, known: &api::Schedule) -> Option<Schedule> {
 fn taken_over(seen: &Seen, schedule: &Schedule, since: Timestamp) -> Timestamp {
     let deadline = SignedDuration::from_secs(schedule.starting_deadline_seconds);
     let started = |slot: Timestamp| {
-        let run = seen.runs.iter().any(|run| run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot));
+        let run = seen.runs.iter().any(|run| run.spec.slot() == Some(slot));
         run || seen.jobs.iter().any(|job| job.by_cron_job && job.slot == Some(slot))
     };
     let doubtful = owned(seen).filter_map(|there| {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Seen;
 use crate::{
     admission,
-    api::{AutomationRun, CatchUpPolicy, ConcurrencyPolicy, NotRun, Outcome, Trigger},
+    api::{self, AutomationRun, CatchUpPolicy, ConcurrencyPolicy, NotRun, Outcome, Trigger},
     build::{self, SlotRun},
     outcome::cut,
     plan::{Change, Notice, RefusalKind},
@@ -37,8 +37,7 @@ pub(super) mod why {
 pub(super) struct Slots<'a> {
     seen: &'a Seen,
     schedule: &'a Schedule,
-    written: crate::api::Schedule,
-    policy: ConcurrencyPolicy,
+    written: api::Schedule,
     now: Timestamp,
     pub(super) changes: Vec<Change>,
     /// Whether a run is to be made that is not seen to be there yet: its slot is decided only then, and none after it.
@@ -56,7 +55,6 @@ impl<'a> Slots<'a> {
         Self {
             seen,
             schedule,
-            policy: written.concurrency_policy.unwrap_or_default(),
             written,
             now,
             changes: Vec::new(),
@@ -100,7 +98,7 @@ impl<'a> Slots<'a> {
                 break;
             }
         }
-        if self.policy == ConcurrencyPolicy::Replace {
+        if self.written.policy() == ConcurrencyPolicy::Replace {
             self.replace();
         }
     }
@@ -122,17 +120,13 @@ impl<'a> Slots<'a> {
             self.look_again(self.now + REFUSED_AGAIN);
             return false;
         }
-        let live = self
-            .seen
-            .runs
-            .iter()
-            .any(|run| admission::is_live_slot(run) && run.spec.scheduled_time.as_ref().is_some_and(|other| other.0 < slot));
+        let live = self.seen.runs.iter().any(|run| admission::is_live_slot(run) && run.spec.slot().is_some_and(|other| other < slot));
         let unrecorded = self
             .seen
             .jobs
             .iter()
             .any(|job| job.by_cron_job && job.slot.is_some() && job.run.is_none() && job.end.is_none() && !job.deleting);
-        match self.policy {
+        match self.written.policy() {
             // As the CronJob controller has it: until its deadline it may still start.
             ConcurrencyPolicy::Forbid if live || unrecorded => {
                 self.look_again(deadline + SignedDuration::from_secs(1));
@@ -169,15 +163,13 @@ impl<'a> Slots<'a> {
 
     /// Stops the runs of slots that a later one replaces. What follows from what is there is done also after a crash.
     fn replace(&mut self) {
-        let slot =
-            |run: &AutomationRun| run.spec.scheduled_time.as_ref().filter(|_| run.spec.triggered_by().is_scheduled()).map(|slot| slot.0);
         let made = self.changes.iter().filter_map(|change| match change {
-            Change::CreateRun(run) => slot(run),
+            Change::CreateRun(run) => run.spec.schedule_slot(),
             _ => None,
         });
-        let Some(newest) = self.seen.runs.iter().filter_map(|run| slot(run)).chain(made).max() else { return };
+        let Some(newest) = self.seen.runs.iter().filter_map(|run| run.spec.schedule_slot()).chain(made).max() else { return };
         let mut over: Vec<&AutomationRun> = self.seen.runs.iter().map(AsRef::as_ref).filter(|run| admission::is_live_slot(run)).collect();
-        over.retain(|run| slot(run) < Some(newest) && run.spec.cancel != Some(true));
+        over.retain(|run| run.spec.schedule_slot() < Some(newest) && run.spec.cancel != Some(true));
         over.sort_by_key(|run| run.metadata.name.clone());
         let stopped = over.into_iter().map(|run| Change::CancelRun {
             name: run.metadata.name.clone().unwrap_or_default(),
@@ -188,15 +180,13 @@ impl<'a> Slots<'a> {
     }
 
     fn name(&self, slot: Timestamp) -> String {
-        name(self.seen, self.schedule, slot)
+        build::slot_run_name(self.seen.task.metadata.name.as_deref().unwrap_or_default(), self.schedule, slot)
     }
 
     /// Whether the slot has a run, of either clock, or a Job that will get one.
     fn has_run(&self, slot: Timestamp) -> bool {
-        let is_its = |run: &AutomationRun| {
-            run.spec.triggered_by().is_scheduled() && run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot)
-        };
-        self.seen.runs.iter().any(|run| is_its(run)) || self.seen.jobs.iter().any(|job| job.by_cron_job && job.slot == Some(slot))
+        let by_cron_job = self.seen.jobs.iter().any(|job| job.by_cron_job && job.slot == Some(slot));
+        by_cron_job || self.seen.runs.iter().any(|run| run.spec.schedule_slot() == Some(slot))
     }
 
     /// Slots in `(from, until]` that will not be run any more, those apart that have been.
@@ -207,8 +197,7 @@ impl<'a> Slots<'a> {
     /// The parts of `(from, until]` in which no slot has a run.
     fn around_runs(&mut self, from: Timestamp, until: Timestamp, mut part: impl FnMut(&mut Self, Timestamp, Timestamp)) {
         let second = SignedDuration::from_secs(1);
-        let runs = self.seen.runs.iter().filter(|run| run.spec.triggered_by().is_scheduled());
-        let mut have_run: Vec<Timestamp> = runs.filter_map(|run| run.spec.scheduled_time.as_ref().map(|slot| slot.0)).collect();
+        let mut have_run: Vec<Timestamp> = self.seen.runs.iter().filter_map(|run| run.spec.schedule_slot()).collect();
         have_run.extend(self.seen.jobs.iter().filter(|job| job.by_cron_job).filter_map(|job| job.slot));
         have_run.retain(|slot| *slot > from && *slot <= until);
         have_run.sort_unstable();
@@ -238,16 +227,15 @@ impl<'a> Slots<'a> {
 
     /// When runs of the schedule went on, under Forbid, oldest first.
     fn busy(&self) -> Vec<(Timestamp, Timestamp)> {
-        if self.policy != ConcurrencyPolicy::Forbid {
+        if self.written.policy() != ConcurrencyPolicy::Forbid {
             return Vec::new();
         }
         let mut busy: Vec<(Timestamp, Timestamp)> = self
             .seen
             .runs
             .iter()
-            .filter(|run| run.spec.triggered_by().is_scheduled())
             .filter_map(|run| {
-                let begun = run.spec.scheduled_time.as_ref()?.0;
+                let begun = run.spec.schedule_slot()?;
                 let ended = run.status.as_ref().and_then(|status| status.completion_time.as_ref()).map_or(self.now, |time| time.0);
                 Some((begun, ended))
             })
@@ -293,13 +281,6 @@ impl<'a> Slots<'a> {
     fn look_again(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
-}
-
-/// Name of the run of a slot: the same under both clocks.
-pub(super) fn name(seen: &Seen, schedule: &Schedule, slot: Timestamp) -> String {
-    let index = schedule.line_of(slot).unwrap_or(0);
-    let line = schedule.lines.get(index).map_or("", |line| line.as_str());
-    build::slot_run_name(seen.task.metadata.name.as_deref().unwrap_or_default(), index, line, slot)
 }
 
 fn told(group: &NotRun) -> Notice {

@@ -266,8 +266,7 @@ impl Course {
     /// still to come. Two would then run it.
     fn waits_for_the_schedule(&mut self, seen: &Seen, known: &Known, record: &Record<'_>, slot: Timestamp, now: Timestamp) -> bool {
         let status = seen.task.as_ref().and_then(|task| task.status.as_ref());
-        let paused =
-            status.and_then(|status| condition::find(&status.conditions, condition::SUSPENDED)).is_some_and(|c| c.status == "True");
+        let paused = status.is_some_and(|status| condition::is_true(&status.conditions, condition::SUSPENDED));
         let clock = status.and_then(|status| status.clock.as_ref()).map(|clock| clock.kind).filter(|_| !paused);
         let late = SignedDuration::from_secs(known.schedule.starting_deadline_seconds.min(LATE_SECONDS));
         let open = match clock {
@@ -328,11 +327,8 @@ impl Course {
 
 /// Whether the slot's run is there, on the list or not.
 fn is_made(seen: &Seen, own: &str, slot: Timestamp) -> bool {
-    let is_its = |run: &AutomationRun| {
-        run.metadata.name.as_deref() == Some(own)
-            && is_own(&seen.backfill, run)
-            && run.spec.scheduled_time.as_ref().is_some_and(|time| time.0 == slot)
-    };
+    let is_its =
+        |run: &AutomationRun| run.metadata.name.as_deref() == Some(own) && is_own(&seen.backfill, run) && run.spec.slot() == Some(slot);
     seen.runs_made.iter().any(|made| made == own) || seen.runs.iter().any(|run| is_its(run))
 }
 
@@ -353,9 +349,7 @@ fn known_schedule(seen: &Seen) -> crate::api::Schedule {
 
 /// Name of the slot's own run, which makes the idempotency key.
 fn slot_name(seen: &Seen, known: &Known, slot: Timestamp) -> String {
-    let index = known.schedule.line_of(slot).unwrap_or(0);
-    let line = known.schedule.lines.get(index).map_or("", |line| line.as_str());
-    build::slot_run_name(&seen.backfill.spec.task_ref.name, index, line, slot)
+    build::slot_run_name(&seen.backfill.spec.task_ref.name, &known.schedule, slot)
 }
 
 /// Whether the task has the slot on its schedule, as that is now, and has been there before it.
