@@ -1,11 +1,11 @@
-//! Three hundred tasks due in the same minute, on Kubernetes' clock and then on the operator's, beside three hundred plain
-//! CronJobs in a minute before.
+//! Three hundred tasks due in the same minute, on Kubernetes' clock and in the next one on the operator's, beside three
+//! hundred plain CronJobs in the minute before.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{Bench, in_namespace, requests_per_run};
@@ -22,80 +22,78 @@ const CLOCKED: &str = "bench-clock";
 
 pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     bench.operator.up().await?;
-    for namespace in [PLAIN, OURS] {
+    for namespace in [PLAIN, OURS, CLOCKED] {
         namespace::ensure(&bench.cluster.client, namespace).await?;
     }
-    // Time enough to arm the tasks before the first of the two minutes.
-    let first = minute_after(now() + SignedDuration::from_secs(15));
+    // One set a minute. Time enough to arm them all before the first.
+    let first = minute_after(now() + SignedDuration::from_secs(25));
     let second = first + SignedDuration::from_mins(1);
-    let tasks =
-        (0..TASKS).map(|n| objects::task(&format!("due-{n:03}"), objects::ENDS, Some(&daily(second)))).collect::<anyhow::Result<_>>()?;
-    bench.armed_tasks(OURS, tasks).await?;
+    let third = second + SignedDuration::from_mins(1);
+    let name = |n: usize| format!("due-{n:03}");
+    let adopted = (0..TASKS).map(|n| objects::task(&name(n), objects::ENDS, Some(&daily(second)))).collect::<anyhow::Result<_>>()?;
+    let clocked = (0..TASKS).map(|n| objects::clocked_task(&name(n), &daily(third))).collect::<anyhow::Result<_>>()?;
+    tokio::try_join!(bench.armed_tasks(OURS, adopted), bench.armed_tasks(CLOCKED, clocked))?;
     bench.operator.stop().await;
 
-    let cron_jobs = (0..TASKS).map(|n| objects::cron_job(&format!("due-{n:03}"), &daily(first), &bench.bare));
+    let cron_jobs = (0..TASKS).map(|n| objects::cron_job(&name(n), &daily(first), &bench.bare));
     load::create_all(&bench.api(PLAIN), cron_jobs.collect::<anyhow::Result<Vec<_>>>()?).await?;
     ensure!(now() < first, "the machine is too slow to create {TASKS} tasks and CronJobs before they are due");
     let mark = bench.cluster.audit.mark().await?;
     until(first + SignedDuration::from_secs(30)).await;
     let plain = pods(&in_namespace(bench.cluster.audit.since(mark)?, PLAIN), first);
     namespace::empty(&bench.cluster.client, PLAIN).await?;
-
     bench.operator.up().await?;
-    let mark = bench.cluster.audit.mark().await?;
-    ensure!(now() < second, "it took longer than a minute to clean up after the plain CronJobs");
-    until(second - SignedDuration::from_secs(1)).await;
-    let before = bench.usage();
-    until(second).await;
-    let finished = load::await_phase(&bench.api(OURS), nightshift::api::Phase::Finished, TASKS, Duration::from_secs(60)).await;
-    let requests = in_namespace(bench.cluster.audit.settled(mark, Duration::from_secs(20)).await?, OURS);
-    let used = bench.usage();
-    finished?;
-    let ours = pods(&requests, second);
 
-    bench.row_of("300 due in one minute, until the pod exists", Some("at most 1.10"), &ours, &plain);
-    let each = |count: usize| number(count) / number(TASKS);
-    let of = OfOperator::read(&requests);
-    let report = &mut bench.report;
-    let measured = format!("{:.2} (events {:.2}, reads {:.2})", each(of.writes), each(of.events), each(of.reads));
-    report.row("API writes of the operator per adopted run", "at most 3", measured, Some(each(of.writes) <= 3.0));
-    let cpu = used.operator_ms_since(&before) / number(TASKS);
-    report.row("operator CPU per adopted run", "told", time(cpu / 1000.0), None);
-    let detail = json!({
-        "plain": plain.json(), "ours": ours.json(),
-        "requests": requests_per_run(&requests, TASKS), "used": used.per_run_since(&before, TASKS),
-    });
-    report.detail("schedule", detail);
-    namespace::empty(&bench.cluster.client, OURS).await?;
-    on_the_operators_clock(bench, &plain).await
+    let adopted = due(bench, OURS, second).await?;
+    bench.row_of("300 due in one minute, until the pod exists", Some("at most 1.10"), &adopted.pods, &plain);
+    let writes = adopted.each(|of| of.writes);
+    bench.report.row("API writes of the operator per adopted run", "at most 3", adopted.requests(), Some(writes <= 3.0));
+    bench.report.row("operator CPU per adopted run", "told", time(adopted.cpu_ms / 1000.0), None);
+
+    let clocked = due(bench, CLOCKED, third).await?;
+    bench.row_of("300 due in one minute on the operator's clock, until the pod exists", None, &clocked.pods, &plain);
+    bench.report.row("API writes of the operator per run on its clock", "told", clocked.requests(), None);
+    bench.report.detail("schedule", json!({ "plain": plain.json(), "adopted": adopted.detail, "clocked": clocked.detail }));
+    for namespace in [OURS, CLOCKED] {
+        namespace::empty(&bench.cluster.client, namespace).await?;
+    }
+    Ok(())
 }
 
-/// The same number of tasks that the operator itself starts.
-async fn on_the_operators_clock(bench: &mut Bench, plain: &Spread) -> anyhow::Result<()> {
-    namespace::ensure(&bench.cluster.client, CLOCKED).await?;
-    let slot = minute_after(now() + SignedDuration::from_secs(12));
-    let tasks = (0..TASKS).map(|n| objects::clocked_task(&format!("due-{n:03}"), &daily(slot))).collect::<anyhow::Result<_>>()?;
-    bench.armed_tasks(CLOCKED, tasks).await?;
+/// What one set came to.
+struct Due {
+    pods: Spread,
+    of: OfOperator,
+    cpu_ms: f64,
+    detail: Value,
+}
+
+/// Waits for the slot and until every run of it is recorded.
+async fn due(bench: &Bench, namespace: &str, slot: Timestamp) -> anyhow::Result<Due> {
     let mark = bench.cluster.audit.mark().await?;
-    ensure!(now() < slot, "the machine is too slow to create {TASKS} tasks before they are due");
+    ensure!(now() < slot, "it took longer than a minute to be ready for the slot of {namespace}");
     until(slot - SignedDuration::from_secs(1)).await;
     let before = bench.usage();
     until(slot).await;
-    let finished = load::await_phase(&bench.api(CLOCKED), nightshift::api::Phase::Finished, TASKS, Duration::from_secs(60)).await;
-    let requests = in_namespace(bench.cluster.audit.settled(mark, Duration::from_secs(20)).await?, CLOCKED);
+    let finished = load::await_phase(&bench.api(namespace), nightshift::api::Phase::Finished, TASKS, Duration::from_secs(50)).await;
+    // Well before the next slot.
+    let requests = in_namespace(bench.cluster.audit.settled(mark, Duration::from_secs(20)).await?, namespace);
     let used = bench.usage();
     finished?;
-    let clocked = pods(&requests, slot);
-    bench.row_of("300 due in one minute on the operator's clock, until the pod exists", None, &clocked, plain);
-    let of = OfOperator::read(&requests);
-    let each = |count: usize| number(count) / number(TASKS);
-    let measured = format!("{:.2} (events {:.2}, reads {:.2})", each(of.writes), each(of.events), each(of.reads));
-    bench.report.row("API writes of the operator per run on its clock", "told", measured, None);
-    let detail = json!({
-        "ours": clocked.json(), "requests": requests_per_run(&requests, TASKS), "used": used.per_run_since(&before, TASKS),
-    });
-    bench.report.detail("clock", detail);
-    namespace::empty(&bench.cluster.client, CLOCKED).await
+    let pods = pods(&requests, slot);
+    let of_each = (requests_per_run(&requests, TASKS), used.per_run_since(&before, TASKS));
+    let detail = json!({ "pods": pods.json(), "requests": of_each.0, "used": of_each.1 });
+    Ok(Due { pods, of: OfOperator::read(&requests), cpu_ms: used.operator_ms_since(&before) / number(TASKS), detail })
+}
+
+impl Due {
+    fn each(&self, count: fn(&OfOperator) -> usize) -> f64 {
+        number(count(&self.of)) / number(TASKS)
+    }
+
+    fn requests(&self) -> String {
+        format!("{:.2} (events {:.2}, reads {:.2})", self.each(|of| of.writes), self.each(|of| of.events), self.each(|of| of.reads))
+    }
 }
 
 impl Bench {
