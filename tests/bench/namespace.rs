@@ -36,10 +36,13 @@ pub async fn ensure(client: &Client, name: &str) -> anyhow::Result<()> {
 
 /// Deletes all that measurements leave, and waits until the pods are gone: the next one must find the cluster idle.
 pub async fn empty(client: &Client, name: &str) -> anyhow::Result<()> {
-    delete_all::<CronJob>(client, name).await?;
-    delete_all::<AutomationTask>(client, name).await?;
-    delete_all::<AutomationRun>(client, name).await?;
-    delete_all::<Job>(client, name).await?;
+    let by_owner = DeleteParams::background();
+    delete_all::<CronJob>(client, name, &by_owner).await?;
+    delete_all::<AutomationTask>(client, name, &by_owner).await?;
+    delete_all::<AutomationRun>(client, name, &by_owner).await?;
+    delete_all::<Job>(client, name, &by_owner).await?;
+    // At once: the garbage collector takes them one by one, and there is no container to wait for.
+    delete_all::<Pod>(client, name, &DeleteParams::default().grace_period(0)).await?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), name);
     let end = Instant::now() + Duration::from_secs(60);
     let one = ListParams::default().limit(1);
@@ -54,11 +57,11 @@ pub async fn empty(client: &Client, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn delete_all<K>(client: &Client, namespace: &str) -> anyhow::Result<()>
+async fn delete_all<K>(client: &Client, namespace: &str, how: &DeleteParams) -> anyhow::Result<()>
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let deleted = api.delete_collection(&DeleteParams::background(), &ListParams::default()).await;
+    let deleted = api.delete_collection(how, &ListParams::default()).await;
     deleted.with_context(|| format!("deleting all {} of {namespace}", K::plural(&()))).map(drop)
 }

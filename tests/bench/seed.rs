@@ -4,10 +4,9 @@ use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, PostParams},
 };
 use nightshift::api::{AutomationRun, AutomationTask};
-use serde_json::json;
 
 use crate::{load, namespace, objects};
 
@@ -37,9 +36,10 @@ pub async fn finished_runs(client: &Client, of_tasks: usize, count: usize, real:
         let task = &tasks[n % tasks.len()];
         let name = format!("{}-{n:06}", task.name_any());
         let run = objects::finished(&name, task, real);
-        runs.create(&PostParams::default(), &run).await.with_context(|| format!("creating run {name}"))?;
-        let patch = json!({ "status": run.status });
-        runs.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.with_context(|| format!("finishing run {name}"))?;
+        let mut created = runs.create(&PostParams::default(), &run).await.with_context(|| format!("creating run {name}"))?;
+        // A replacement costs the API server half of what a patch does.
+        created.status = run.status;
+        runs.replace_status(&name, &PostParams::default(), &created).await.with_context(|| format!("finishing run {name}"))?;
         anyhow::Ok(())
     };
     futures::stream::iter(there..count).map(create).buffer_unordered(load::AT_ONCE).try_collect().await
