@@ -13,13 +13,16 @@ use crate::{
         AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, Outcome, RunResult,
         condition::{self, Set, Status},
     },
-    build, ledger, outcome,
+    build, ledger,
+    outcome::{self, JobEnd, JobSeen},
     plan::{Notice, RefusalKind},
     schedule::Schedule,
 };
 
 /// How long a status may wait that says nothing out of the ordinary.
 const TELL_LATER: SignedDuration = SignedDuration::from_secs(10);
+/// How long it may wait for the run of a Job that Kubernetes started: where many are started at once, records take turns.
+const TELL_WITH_RECORD: SignedDuration = SignedDuration::from_secs(30);
 
 /// Until when a status may wait that says no more than that runs come, go on and end as the last one did: while runs are
 /// young, since their ends are told with it, and for a while after an end that was told.
@@ -39,16 +42,17 @@ pub(super) fn may_be_told_later(seen: &Seen, before: &AutomationTaskStatus, stat
     if news(before) != news(status) || how(before) != how(status) {
         return None;
     }
-    let from = if ended(before) == ended(status) {
+    if ended(before) == ended(status) {
         let told = |run: &&std::sync::Arc<AutomationRun>| run.metadata.name.as_ref().is_some_and(|name| before.active.contains(name));
         let runs = seen.runs.iter().filter(|run| !ledger::is_finished(run) && !told(run));
-        let begun = runs.filter_map(|run| run.metadata.creation_timestamp.as_ref().map(|time| time.0));
-        let unrecorded = seen.jobs.iter().filter(|job| job.by_cron_job && job.run.is_none() && job.end.is_none());
-        begun.chain(unrecorded.map(|job| job.created)).min()
+        let begun = runs.filter_map(|run| run.metadata.creation_timestamp.as_ref().map(|time| (time.0, TELL_LATER)));
+        // One that failed is recorded at once, and told.
+        let failed = |job: &JobSeen| matches!(job.end, Some(JobEnd::Failed { .. }));
+        let unrecorded = seen.jobs.iter().filter(|job| job.by_cron_job && job.run.is_none() && !failed(job));
+        begun.chain(unrecorded.map(|job| (job.created, TELL_WITH_RECORD))).filter_map(|(from, wait)| from.checked_add(wait).ok()).min()
     } else {
-        ended(before)
-    };
-    from.and_then(|from| from.checked_add(TELL_LATER).ok())
+        ended(before).and_then(|from| from.checked_add(TELL_LATER).ok())
+    }
 }
 
 pub(super) fn status(
@@ -208,4 +212,68 @@ pub(super) fn notices(before: &AutomationTaskStatus, after: &AutomationTaskStatu
         return Vec::new();
     }
     vec![Notice { warning: now.status != "True", reason: now.reason, action: "Arm", message: outcome::cut(&now.message, 1000) }]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{api::AutomationTask, plan::automation_task::plan};
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    /// A task that Kubernetes starts at midnight, as its status stood before, with a Job of that slot.
+    fn seen(status: AutomationTaskStatus, failed: bool) -> Seen {
+        let mut task: AutomationTask = serde_json::from_value(json!({
+            "metadata": { "name": "t", "namespace": "ns", "uid": "u", "generation": 1, "creationTimestamp": "2026-11-01T00:00:00Z" },
+            "spec": { "owner": { "team": "data" }, "image": "i", "schedule": { "cron": ["0 0 * * *"], "timeZone": "UTC" } },
+        }))
+        .unwrap();
+        task.status = Some(status);
+        let condition = if failed { "Failed" } else { "Complete" };
+        let job: Job = serde_json::from_value(json!({
+            "metadata": {
+                "name": "t-1", "namespace": "ns", "uid": "j", "creationTimestamp": "2026-11-26T00:00:00Z",
+                "annotations": { "batch.kubernetes.io/cronjob-scheduled-timestamp": "2026-11-26T00:00:00Z" },
+                "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "CronJob", "name": "t", "uid": "c", "controller": true }],
+            },
+            "status": { "conditions": [{ "type": condition, "status": "True", "reason": "R", "lastTransitionTime": "2026-11-26T00:00:02Z" }] },
+        }))
+        .unwrap();
+        let no_pods: [Arc<Pod>; 0] = [];
+        Seen {
+            task: Arc::new(task),
+            cron_jobs: Vec::new(),
+            jobs: vec![JobSeen::read(&job, &no_pods)],
+            runs: Vec::new(),
+            runs_gone: Vec::new(),
+            names_taken: Vec::new(),
+            revisions: Vec::new(),
+            backfills: Vec::new(),
+            written: Vec::new(),
+            runs_made: Vec::new(),
+            revisions_made: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn that_the_next_slot_has_moved_on_is_told_together_with_the_record_of_the_one_that_was_due() {
+        let before = plan(&Seen { jobs: Vec::new(), ..seen(AutomationTaskStatus::default(), false) }, at("2026-11-25T12:00:00Z")).status;
+        let later = |failed: bool| {
+            let seen = seen(before.clone(), failed);
+            assert!(seen.jobs[0].by_cron_job && seen.jobs[0].end.is_some());
+            let mut after = before.clone();
+            after.next = Some("later".to_owned());
+            may_be_told_later(&seen, &before, &after)
+        };
+        assert_eq!(later(false), Some(at("2026-11-26T00:00:30Z")), "its record may have to take its turn");
+        assert_eq!(later(true), None, "a failure is recorded at once");
+    }
 }

@@ -26,7 +26,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         namespace::ensure(&bench.cluster.client, namespace).await?;
     }
     // One set a minute. Time enough to arm them all before the first.
-    let first = minute_after(now() + SignedDuration::from_secs(25));
+    let first = minute_after(now() + SignedDuration::from_secs(15));
     let second = first + SignedDuration::from_mins(1);
     let third = second + SignedDuration::from_mins(1);
     let name = |n: usize| format!("due-{n:03}");

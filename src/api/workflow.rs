@@ -1,0 +1,240 @@
+//! `Workflow`: tasks in an order, with conditions, fan-out and a clean end.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    LastRun, Outcome, Owner, Parameter, TaskRef,
+    vocabulary::{any_items, matching, no_nul, unwrapped},
+};
+
+/// Tasks in an order: each step is a run of its own.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "nightshift.dev",
+    version = "v1alpha1",
+    kind = "Workflow",
+    namespaced,
+    shortname = "awf",
+    category = "nightshift",
+    status = "WorkflowStatus",
+    derive = "PartialEq",
+    doc = "Tasks in an order, with conditions, fan-out and a clean end; each step is an AutomationRun. Create an AutomationRun with workflowRef to run it now.",
+    printcolumn(name = "Steps", type_ = "integer", json_path = ".status.stepCount", description = "How many steps it has, finally included"),
+    printcolumn(name = "Last", type_ = "date", json_path = ".status.lastRun.completionTime", description = "When the last finished run ended"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.lastRun.outcome", description = "How the last finished run ended"),
+    printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner.team", description = "Team that owns it"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the spec is accepted and all that it refers to is there"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Active", type_ = "integer", json_path = ".status.activeCount", priority = 1, description = "Runs not finished"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1, description = "What Ready says"),
+    selectable = ".spec.owner.team",
+    validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters, so that the names of its runs and Jobs fit"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be lower case letters, digits and '-', without dots")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.steps.all(s, !has(s.dependsOn) || s.dependsOn.all(d, self.steps.exists(t, t.name == d.step)))").message("steps[].dependsOn names a step that is not in steps; correct the name").field_path(".steps"),
+    validation = Rule::new("!has(self.finally) || self.finally.all(f, !self.steps.exists(s, s.name == f.name))").message("steps and finally have an entry of the same name; rename one").field_path(".finally"),
+    validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.dependsOn))").message("steps of finally all start when the others have ended; remove their dependsOn").field_path(".finally")
+)]
+#[schemars(transform = unwrapped)]
+pub struct WorkflowSpec {
+    /// Who answers for it. Required.
+    pub owner: Owner,
+    /// What it is for, in a sentence.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Values that a run may set. Steps get them through expressions: `parameters.NAME`.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Parameter>,
+    /// The steps. Each starts as soon as those that it depends on have ended as it wants; those that depend on nothing start
+    /// at once.
+    #[schemars(length(min = 1, max = 200), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<Step>,
+    /// Steps that run after all others have ended, whatever their outcome: also when the run was cancelled or took too long.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finally: Vec<Step>,
+    /// Whether no further step is started once a step ended badly and no other step takes care of it (true where unset). What
+    /// runs may end. With false all that does not depend on the bad step still runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_fast: Option<bool>,
+    /// How many runs of steps may go on at once, each item of a `forEach` counted; no limit where unset.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<i32>,
+    /// How long things may take, in seconds. All are finite where unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<WorkflowTimeouts>,
+}
+
+/// How long a run of a workflow may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.finallySeconds) ? self.finallySeconds : 600) < (has(self.runSeconds) ? self.runSeconds : 86400)").message("finallySeconds is a part of runSeconds and must be less (600 and 86400 where unset)").field_path(".finallySeconds")
+)]
+pub struct WorkflowTimeouts {
+    /// Seconds from the run's start to its end, `finally` included; 86400 (a day) where unset.
+    #[schemars(range(min = 1, max = 31_536_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_seconds: Option<i64>,
+    /// Seconds of `runSeconds` that are kept for `finally`: the other steps are stopped so long before. Also what `finally`
+    /// may take where the run is cancelled. 600 where unset; of no effect without `finally`.
+    #[schemars(range(min = 1, max = 86400))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finally_seconds: Option<i64>,
+}
+
+/// A step of a workflow: a run of a task or of another workflow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.taskRef) != has(self.workflowRef)").message("a step needs exactly one of taskRef and workflowRef"),
+    validation = Rule::new("!has(self.dependsOn) || self.dependsOn.all(d, d.step != self.name)").message("a step cannot depend on itself; remove it from dependsOn").field_path(".dependsOn")
+)]
+pub struct Step {
+    /// Name of the step: unique among `steps` and `finally`.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be lower case letters, digits and '-', starting and ending with a letter or digit"))]
+    pub name: String,
+    /// The task to run, in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_ref: Option<TaskRef>,
+    /// The workflow to run, in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_ref: Option<WorkflowRef>,
+    /// Steps that must have ended before this one starts, each with an outcome that this one wants.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    /// Whether the step is run at all, worked out when it could start: a CEL expression that gives true or false, such as
+    /// `parameters.MODE == 'full' && steps.fetch.outputs.rows > 0`. With false the step is Skipped. Known are
+    /// `parameters.NAME` (texts), `steps.NAME.outcome`, `steps.NAME.outputs` and `steps.NAME.results` of the steps that this
+    /// one depends on, directly or not (`steps['my-step']` where the name has a '-'), `slot`, and in `finally`
+    /// `workflow.outcome`.
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = no_nul())]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Values for the parameters of the task or workflow; its defaults where left out.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<StepParameter>,
+    /// Runs the step once for each item of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
+}
+
+/// A workflow in the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowRef {
+    /// Name of the `Workflow`.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a workflow: lower case letters, digits and '-'"))]
+    pub name: String,
+}
+
+/// What a step waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependency {
+    /// Name of the step that must have ended.
+    #[schemars(length(min = 1, max = 40))]
+    pub step: String,
+    /// The outcomes with which this step is run; `[Succeeded]` where unset. With another one this step is Skipped.
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Vec<Outcome>>,
+}
+
+/// A value for a parameter of a step's task or workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.value) != has(self.expression)").message("a parameter of a step needs exactly one of value and expression"))]
+pub struct StepParameter {
+    /// Name of the parameter.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Its value, as it stands.
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = no_nul())]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// A CEL expression that gives its value, such as `steps.fetch.outputs.file` or `item.region`. A number or truth value
+    /// becomes text, a list or map JSON. Known is what `when` knows, and in a step with `forEach` also `item` and `index`.
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = no_nul())]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expression: Option<String>,
+}
+
+/// A run for each item of a list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.items) != has(self.expression)").message("forEach needs exactly one of items and expression"))]
+pub struct ForEach {
+    /// The items, of any kind: texts, numbers, objects.
+    #[schemars(schema_with = "any_items")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Vec<Value>>,
+    /// A CEL expression that gives the list, such as `steps.fetch.outputs.files`.
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = no_nul())]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expression: Option<String>,
+    /// How many items may run at once; no limit but the workflow's where unset.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<i32>,
+    /// The longest list that is taken; 100 where unset. With a longer one the step fails before an item runs.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_items: Option<i32>,
+    /// Whether no further item is started once one ended badly (false where unset): the others run all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_fast: Option<bool>,
+    /// How many items may end badly and the step still counts as Succeeded; 0 where unset.
+    #[schemars(range(min = 0, max = 1000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failed: Option<i32>,
+}
+
+/// What the operator has seen of a workflow. Written by the operator only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = unwrapped)]
+pub struct WorkflowStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready` (accepted, and all that it refers to is there; says nothing of how runs end), `LastRunSucceeded`; `Stalled`
+    /// only while the spec needs a human.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// How many steps it has, `finally` included.
+    #[serde(default)]
+    pub step_count: i32,
+    /// Runs that are not finished, oldest first; the first ten.
+    #[schemars(length(max = 10))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active: Vec<String>,
+    /// How many runs are not finished.
+    #[serde(default)]
+    pub active_count: i32,
+    /// The run that finished last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRun>,
+    /// Name of the `ControllerRevision` that holds the workflow and all that it refers to as they are now.
+    #[schemars(length(max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
