@@ -7,12 +7,14 @@
 //! - [`api`]: the kinds, their conditions and labels.
 //!
 //! Decisions, pure (no client, clock, runtime, random or log):
+//! - [`expression`]: CEL as users may write it, within limits.
 //! - [`schedule`]: cron lines, zones, slots, and which clock can keep them.
 //! - [`outcome`]: evidence from Jobs and pods, what the end of an attempt means, how a run concludes.
 //! - [`retry`]: whether a failed attempt is tried again, and when.
 //! - [`ledger`]: what is kept of the runs that are over.
 //! - [`build`]: run and task to CronJob, Job and pod.
 //! - [`admission`]: which runs must end before one may start.
+//! - [`graph`]: which steps of a workflow may start, and what a run of it comes to. Not served yet.
 //! - [`plan`]: what was seen and the time, to changes, status, notices and the next wake.
 //!
 //! Effects:
@@ -26,6 +28,8 @@ pub mod api;
 pub mod build;
 pub mod clock;
 pub mod controller;
+pub mod expression;
+pub mod graph;
 pub mod leader;
 pub mod ledger;
 pub mod metrics;

@@ -10,6 +10,7 @@ pub mod label;
 mod schedule;
 mod template;
 mod vocabulary;
+mod workflow;
 
 pub use automation_run::*;
 pub use automation_task::*;
@@ -18,6 +19,7 @@ pub use contract::Contract;
 pub use schedule::*;
 pub use template::PodTemplate;
 pub use vocabulary::*;
+pub use workflow::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;

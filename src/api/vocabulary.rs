@@ -38,6 +38,11 @@ pub(super) fn any_object(_: &mut schemars::SchemaGenerator) -> Schema {
     schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
+/// A list of anything.
+pub(super) fn any_items(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "array", "maxItems": 1000, "items": { "x-kubernetes-preserve-unknown-fields": true } })
+}
+
 fn variable_name() -> Rule {
     matching("^[A-Za-z_][A-Za-z0-9_]*$", "must be letters, digits and '_', not starting with a digit: it becomes an environment variable")
 }

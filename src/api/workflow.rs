@@ -207,6 +207,42 @@ pub struct ForEach {
     pub max_failed: Option<i32>,
 }
 
+/// An output of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// Name of the member.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = matching("^[A-Za-z_][A-Za-z0-9_]*$", "must be letters, digits and '_', not starting with a digit: expressions name it"))]
+    pub name: String,
+    /// Kind of its value: `String` where unset.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<OutputType>,
+    /// What it means.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Kind of an output's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
+pub enum OutputType {
+    /// A text.
+    #[default]
+    String,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// A JSON array, of anything.
+    List,
+    /// A JSON object, of anything.
+    Object,
+}
+
 /// What the operator has seen of a workflow. Written by the operator only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -6,6 +6,7 @@
 mod cron_job;
 mod job;
 mod name;
+pub(crate) mod parameters;
 mod pod;
 mod revision;
 mod run;

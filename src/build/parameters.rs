@@ -9,7 +9,7 @@ use crate::api::{Parameter, ParameterValue};
 ///
 /// # Errors
 /// Tells everything that is wrong, each with the field and the fix.
-pub(super) fn resolve(parameters: &[Parameter], given: &[ParameterValue]) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn resolve(parameters: &[Parameter], given: &[ParameterValue]) -> Result<Vec<(String, String)>, String> {
     let mut wrong: Vec<String> = given
         .iter()
         .filter(|value| parameters.iter().all(|p| p.name != value.name))
@@ -37,7 +37,11 @@ pub(super) fn resolve(parameters: &[Parameter], given: &[ParameterValue]) -> Res
     if wrong.is_empty() { Ok(resolved) } else { Err(wrong.join("; ")) }
 }
 
-fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
+/// Whether a parameter may have this value.
+///
+/// # Errors
+/// Tells what is wrong with it.
+pub(crate) fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
     let name = &parameter.name;
     if let Some(allowed) = &parameter.one_of
         && !allowed.iter().any(|one| one == value)

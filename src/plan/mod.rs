@@ -15,7 +15,6 @@
 pub mod automation_run;
 pub mod automation_task;
 pub mod backfill;
-mod parameters;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

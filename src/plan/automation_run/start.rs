@@ -12,7 +12,7 @@ use crate::{
     api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, ParameterValue, Waiting},
     build, ledger,
     outcome::{self, reason},
-    plan::{Change, Refusal, RefusalKind, parameters},
+    plan::{Change, Refusal, RefusalKind},
     schedule::{self, Schedule},
 };
 
@@ -117,7 +117,7 @@ fn values(seen: &Seen, task: &AutomationTask, identity: &Identity) -> Result<Vec
             given.extend(computed.into_iter().filter(|value| identity.parameters.iter().all(|known| known.name != value.name)));
         }
     }
-    parameters::resolve(&task.spec.parameters, &given)
+    build::parameters::resolve(&task.spec.parameters, &given)
 }
 
 /// Another run must end first. That it has ended is told by its watch.

@@ -13,7 +13,7 @@ use record::Record;
 use report::{Course, into_plan};
 use slots::{Span, span};
 
-use super::{Change, Plan, Refusal, RefusalKind, automation_run, automation_task, parameters};
+use super::{Change, Plan, Refusal, RefusalKind, automation_run, automation_task};
 use crate::{
     api::{
         AutomationRun, AutomationTask, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillStatus, ClockKind, Outcome,
@@ -157,7 +157,7 @@ fn known(seen: &Seen, before: &BackfillStatus, now: Timestamp) -> Result<Known, 
     // What comes from the slot is not asked for.
     let given = |parameter: &Parameter| spec.parameters.iter().any(|value| value.name == parameter.name);
     let asked: Vec<Parameter> = task.spec.parameters.iter().filter(|p| p.from_slot.is_none() || given(p)).cloned().collect();
-    parameters::resolve(&asked, &spec.parameters).map_err(|problem| wrong("InvalidParameters", problem))?;
+    build::parameters::resolve(&asked, &spec.parameters).map_err(|problem| wrong("InvalidParameters", problem))?;
     let revision = before.revision.clone().unwrap_or_else(|| build::revision_name(task));
     Ok(Known { task: task.clone(), schedule, span, revision })
 }

@@ -136,7 +136,7 @@ fn a_task_is_refused_with_the_field_and_a_run_gets_the_values_in_order() {
 
 #[test]
 fn the_deepest_expressions_that_are_allowed_have_room() {
-    let (n, brackets) = (MOST_OPERATORS, DEEPEST);
+    let (n, brackets) = (expression::MOST_OPERATORS, expression::DEEPEST);
     for text in [
         "1+".repeat(n) + "1",
         "!".repeat(n) + "true",

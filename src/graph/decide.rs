@@ -1,0 +1,286 @@
+//! From what has been seen of the steps to what is to be done.
+
+use super::{
+    At, Counts, Decision, Each, Ended, Facts, Graph, Node, Recorded, Start, StepFacts, Stop,
+    each::{Progress, progress, too_long},
+    is_bad, reason,
+    values::{Item, Outcomes, Values},
+};
+use crate::{api::Outcome, expression::with_room};
+
+/// How many steps a message names.
+const NAMED: usize = 3;
+
+impl Graph {
+    /// Says which runs to create and to cancel, how each step stands, and what the workflow came to.
+    ///
+    /// The same facts give the same decision, and facts that only grow (runs are added, runs end) never take back that a step
+    /// has ended, where that it has is on record.
+    ///
+    /// # Errors
+    /// Where expressions cannot be worked out at all now, and may be later.
+    pub fn decide(&self, facts: &Facts) -> Result<Decision, String> {
+        with_room(|| Ok(Pass::new(self, facts).decide()))
+    }
+}
+
+/// One look at everything.
+struct Pass<'a> {
+    graph: &'a Graph,
+    facts: &'a Facts<'a>,
+    values: Values<'a>,
+    states: Vec<At>,
+    items: Vec<Option<Counts>>,
+    outcomes: Outcomes,
+    start: Vec<Start>,
+    stop: Vec<(String, usize)>,
+    /// How many more runs may go on.
+    room: usize,
+    /// A step ended badly, nothing takes care of it, and nothing is to be started any more.
+    failed_fast: Option<usize>,
+}
+
+/// Nothing is known of a step that has not begun.
+static NOTHING: StepFacts<'static> = StepFacts { runs: std::collections::BTreeMap::new(), recorded: None };
+
+impl<'a> Pass<'a> {
+    fn new(graph: &'a Graph, facts: &'a Facts<'a>) -> Self {
+        let go_on = facts.steps.values().flat_map(|step| step.runs.values()).filter(|run| run.outcome.is_none()).count();
+        let nodes = graph.nodes.len();
+        Self {
+            graph,
+            facts,
+            values: Values { graph, facts },
+            states: vec![At::Waiting(String::new()); nodes],
+            items: vec![None; nodes],
+            outcomes: Outcomes { steps: vec![None; nodes], workflow: None },
+            start: Vec::new(),
+            stop: Vec::new(),
+            room: graph.parallelism.saturating_sub(go_on),
+            failed_fast: None,
+        }
+    }
+
+    fn decide(mut self) -> Decision {
+        let graph = self.graph;
+        // What has ended by its own run comes first: it tells the others whether anything may still begin.
+        for node in 0..graph.regular {
+            if let Some(at) = self.of_run(node).or_else(|| self.on_record(node)) {
+                self.settle(node, at);
+            }
+        }
+        for node in &graph.order {
+            if self.outcomes.steps[*node].is_none() {
+                let at = self.step(*node, self.facts.stop);
+                self.settle(*node, at);
+            }
+        }
+        let steps_ended = self.states[..graph.regular].iter().all(|at| at.outcome().is_some());
+        let steps = steps_ended.then(|| graph.end_of_steps(&self.states, self.facts.stop));
+        self.outcomes.workflow = steps.as_ref().map(|ended| ended.outcome);
+        for node in graph.regular..graph.nodes.len() {
+            let at = match &steps {
+                None => At::Waiting("waits for all steps to end".to_owned()),
+                Some(_) => {
+                    let over = self.facts.finally_over.then_some(Stop::TimedOut);
+                    self.of_run(node).or_else(|| self.on_record(node)).unwrap_or_else(|| self.step(node, over))
+                }
+            };
+            self.settle(node, at);
+        }
+        let all_ended = self.states.iter().all(|at| at.outcome().is_some());
+        let end = steps.filter(|_| all_ended).map(|steps| graph.end(steps, &self.states, self.facts.finally_over));
+        Decision { steps: graph.named(self.states, self.items), start: self.start, stop: self.stop, end }
+    }
+
+    fn settle(&mut self, node: usize, at: At) {
+        if let Some(outcome) = at.outcome() {
+            self.outcomes.steps[node] = Some(outcome);
+            let unhandled = node < self.graph.regular && is_bad(outcome) && !self.graph.is_handled(node, outcome);
+            if unhandled && self.graph.fail_fast {
+                self.failed_fast = self.failed_fast.or(Some(node));
+            }
+        }
+        self.states[node] = at;
+    }
+
+    fn seen(&self, node: usize) -> &'a StepFacts<'a> {
+        self.facts.steps.get(self.graph.nodes[node].name.as_str()).unwrap_or(&NOTHING)
+    }
+
+    /// The end of a step without `forEach` that its run tells.
+    fn of_run(&self, node: usize) -> Option<At> {
+        let run = self.seen(node).runs.get(&0).filter(|_| self.graph.nodes[node].each.is_none())?;
+        let (reason, message) = run.told;
+        Some(At::Ended(Ended::new(run.outcome?, reason, message)))
+    }
+
+    /// The end of a step that is on record, where no run of it goes on.
+    fn on_record(&self, node: usize) -> Option<At> {
+        let seen = self.seen(node);
+        let ended = seen.recorded.as_ref()?.ended.clone()?;
+        seen.runs.values().all(|run| run.outcome.is_some()).then_some(At::Ended(ended))
+    }
+
+    /// How a step stands that has not been found to have ended.
+    fn step(&mut self, node: usize, stop: Option<Stop>) -> At {
+        let of = &self.graph.nodes[node];
+        let seen = self.seen(node);
+        let recorded = seen.recorded.as_ref().map_or(0, |recorded: &Recorded| recorded.started);
+        let begun = recorded > 0 || !seen.runs.is_empty();
+        if let Some(at) = if begun { None } else { self.before_it_begins(node, stop) } {
+            return at;
+        }
+        match &of.each {
+            Some(each) => self.each(of, each, seen, stop),
+            None => self.single(of, seen, recorded, stop),
+        }
+    }
+
+    /// Why a step that has not begun does not begin now.
+    fn before_it_begins(&self, node: usize, stop: Option<Stop>) -> Option<At> {
+        let of = &self.graph.nodes[node];
+        let skipped = |reason: &str, message: String| Some(At::Ended(Ended::new(Outcome::Skipped, reason, message)));
+        match stop {
+            Some(Stop::Cancelled) => {
+                return skipped(reason::WORKFLOW_CANCELLED, "the run was cancelled before the step started".to_owned());
+            }
+            Some(Stop::TimedOut) => {
+                return skipped(reason::WORKFLOW_TIMED_OUT, "the run's time was over before the step started".to_owned());
+            }
+            None => {}
+        }
+        let name = |node: usize| self.graph.nodes[node].name.as_str();
+        let outcome = |node: usize| self.outcomes.steps[node];
+        let waits: Vec<&str> = of.needs.iter().filter(|edge| outcome(edge.node).is_none()).map(|edge| name(edge.node)).collect();
+        for edge in of.needs.iter().filter(|_| waits.is_empty()) {
+            let Some(ended) = outcome(edge.node).filter(|ended| !edge.outcomes.contains(ended)) else { continue };
+            let why = match ended {
+                Outcome::NoData => reason::UPSTREAM_NO_DATA,
+                Outcome::Skipped => reason::UPSTREAM_SKIPPED,
+                Outcome::Succeeded => reason::UPSTREAM_SUCCEEDED,
+                _ => reason::UPSTREAM_FAILED,
+            };
+            let wants: Vec<String> = edge.outcomes.iter().map(|outcome| format!("{outcome:?}")).collect();
+            return skipped(why, format!("step {} ended {ended:?}, and this step wants {}", name(edge.node), wants.join(" or ")));
+        }
+        if let Some(failed) = self.failed_fast.filter(|_| node < self.graph.regular) {
+            let message = format!("step {} ended badly, and failFast starts nothing after that", self.graph.nodes[failed].name);
+            return skipped(reason::FAIL_FAST, message);
+        }
+        if !waits.is_empty() {
+            return Some(At::Waiting(waits_for(&waits)));
+        }
+        match self.values.when(of, &self.outcomes) {
+            Ok(true) => None,
+            Ok(false) => skipped(reason::WHEN_FALSE, "its when gave false".to_owned()),
+            Err(problem) => Some(invalid(problem.message)),
+        }
+    }
+
+    /// A step with one run, which has not ended.
+    fn single(&mut self, of: &'a Node, seen: &StepFacts, recorded: usize, stop: Option<Stop>) -> At {
+        if seen.runs.contains_key(&0) {
+            if stop.is_some() {
+                self.stop.push((of.name.clone(), 0));
+            }
+            return At::Running;
+        }
+        if recorded > 0 {
+            return At::Ended(Ended::new(Outcome::Cancelled, reason::RUN_DELETED, "its run was deleted before it ended"));
+        }
+        if self.room == 0 {
+            return At::Waiting(format!("could start; {} runs go on at once already, as parallelism allows", self.graph.parallelism));
+        }
+        match self.values.parameters(of, &self.outcomes, None) {
+            Ok(parameters) => {
+                self.room -= 1;
+                self.start.push(Start { step: of.name.clone(), index: None, parameters });
+                At::Running
+            }
+            Err(problem) => invalid(problem.message),
+        }
+    }
+
+    /// A step with a run for each item.
+    fn each(&mut self, of: &'a Node, each: &'a Each, seen: &StepFacts, stop: Option<Stop>) -> At {
+        let node = self.index(of);
+        let begun = seen.runs.keys().next_back().map_or(0, |last| last + 1).max(seen.recorded.as_ref().map_or(0, |r| r.started));
+        let (items, mut broken) = match self.values.items(of, &each.items, &self.outcomes) {
+            Ok(items) => (items, None),
+            // It was there when the first item began: what it was made from was deleted since.
+            Err(problem) => (std::sync::Arc::default(), Some(problem.message)),
+        };
+        if let Some(ended) = too_long(of, each, items.len()).filter(|_| begun == 0) {
+            return At::Ended(ended);
+        }
+        if let Some(problem) = broken.take_if(|_| begun == 0) {
+            return invalid(problem);
+        }
+        let total = if broken.is_some() { begun } else { items.len().max(begun) };
+        let mut progress = progress(each, total, seen);
+        let mut started = 0;
+        if stop.is_some() {
+            let live = seen.runs.iter().filter(|(_, run)| run.outcome.is_none());
+            self.stop.extend(live.map(|(index, _)| (of.name.clone(), *index)));
+        } else if !progress.over && broken.is_none() {
+            let own_room = each.parallelism.saturating_sub(progress.counts.running);
+            for index in progress.left.iter().copied().take(own_room.min(self.room)) {
+                match self.values.parameters(of, &self.outcomes, items.get(index).map(|value| Item { value, index })) {
+                    Ok(parameters) => self.start.push(Start { step: of.name.clone(), index: Some(index), parameters }),
+                    Err(problem) => {
+                        broken = Some(format!("{} (of item {index})", problem.message));
+                        break;
+                    }
+                }
+                started += 1;
+            }
+        }
+        self.room -= started;
+        progress.counts.running += started;
+        progress.left.drain(..started);
+        self.items[node] = Some(progress.counts);
+        at_of(&progress, each, broken, stop, begun + started)
+    }
+
+    fn index(&self, of: &Node) -> usize {
+        // Nodes are compared by where they are: they are all in one list.
+        self.graph.nodes.iter().position(|node| std::ptr::eq(node, of)).unwrap_or_default()
+    }
+}
+
+/// How a step with items stands. One whose room is all taken waits where none has begun, and runs otherwise.
+fn at_of(progress: &Progress, each: &Each, broken: Option<String>, stop: Option<Stop>, begun: usize) -> At {
+    if progress.counts.running > 0 {
+        return At::Running;
+    }
+    if let Some(problem) = broken {
+        return invalid(problem);
+    }
+    if let Some(stop) = stop.filter(|_| !progress.left.is_empty() || progress.counts.failed > 0) {
+        let (outcome, why, words) = match stop {
+            Stop::Cancelled => (Outcome::Cancelled, reason::WORKFLOW_CANCELLED, "the run was cancelled"),
+            Stop::TimedOut => (Outcome::Cancelled, reason::WORKFLOW_TIMED_OUT, "the run's time was over"),
+        };
+        return At::Ended(Ended::new(
+            outcome,
+            why,
+            format!("{words}; {} of {} items were not started", progress.left.len(), progress.counts.total),
+        ));
+    }
+    if progress.left.is_empty() || progress.over {
+        return progress.end(each);
+    }
+    if begun == 0 { At::Waiting("could start; as many runs go on at once as parallelism allows".to_owned()) } else { At::Running }
+}
+
+fn invalid(problem: String) -> At {
+    At::Ended(Ended::new(Outcome::Failed, reason::INVALID_EXPRESSION, problem))
+}
+
+fn waits_for(names: &[&str]) -> String {
+    let first = &names[..names.len().min(NAMED)];
+    let more = names.len() - first.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("waits for {}{more}", first.join(", "))
+}
