@@ -29,6 +29,10 @@ pub(crate) const DEEPEST: usize = 16;
 pub(crate) const MOST_OPERATORS: usize = 128;
 /// Bytes of stack that are enough for any expression within these limits, several times over.
 const STACK: usize = 64 << 20;
+/// The parser's own limit of levels, for brackets that a text within an expression hides from the count above.
+const MOST_LEVELS: u16 = 96;
+/// Longest message of the engine that is told, in characters: it prints the values that it stumbles over.
+const LONGEST_MESSAGE: usize = 400;
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
 
@@ -90,7 +94,7 @@ impl Expression {
         if operators > MOST_OPERATORS {
             return Err(format!("has {operators} operators and signs; at most {MOST_OPERATORS} are allowed"));
         }
-        let parsed = ENV.parser().error_recovery_limit(1).parse(text).map_err(|errors| {
+        let parsed = ENV.parser().max_recursion_depth(MOST_LEVELS).error_recovery_limit(1).parse(text).map_err(|errors| {
             let told = errors.errors.first().map(|error| format!(" at character {}: {}", error.pos.1, error.msg.trim()));
             format!("is not a CEL expression{}; an example is {example}", told.unwrap_or_default())
         })?;
@@ -106,8 +110,8 @@ impl Expression {
         let resolved = resolved.map_err(|_| Unresolved::other(PANICKED))?;
         resolved.map_err(|error| Unresolved {
             message: match error {
-                ExecutionError::UndeclaredReference(_) => format!("{error}; {known}"),
-                ref error => error.to_string(),
+                ExecutionError::UndeclaredReference(_) => format!("{}; {known}", cut(&error.to_string())),
+                ref error => cut(&error.to_string()),
             },
             of_kind: !matches!(
                 error,
@@ -121,6 +125,13 @@ impl Expression {
                     | ExecutionError::InternalError(_)
             ),
         })
+    }
+}
+
+fn cut(message: &str) -> String {
+    match message.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{} …", &message[..end]),
+        None => message.to_owned(),
     }
 }
 

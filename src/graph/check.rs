@@ -9,6 +9,8 @@ use crate::{
     expression::{Expression, Use, uses, with_room},
 };
 
+/// CEL's names of types, as in `type(item) == string`.
+const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 /// How many problems are told at once.
 const MOST: usize = 10;
 
@@ -29,8 +31,12 @@ pub struct Target {
 /// # Errors
 /// Tells what is wrong, each with the field and the fix; at most ten things.
 pub fn check(spec: &WorkflowSpec, target: impl Fn(&Step) -> Option<Target>) -> Result<Graph, Vec<String>> {
-    let graph = Graph::of(spec).map_err(few)?;
+    let mut graph = Graph::of(spec).map_err(few)?;
     let targets: Vec<Option<Target>> = spec.steps.iter().chain(&spec.finally).map(target).collect();
+    for (node, target) in graph.nodes.iter_mut().zip(&targets) {
+        let outputs = target.iter().flat_map(|target| &target.outputs);
+        node.numbers = outputs.filter(|output| output.kind == Some(OutputType::Number)).map(|output| output.name.clone()).collect();
+    }
     let problems = with_room(|| {
         let check = Check { graph: &graph, spec, upstream: graph.upstream(), targets };
         Ok((0..graph.nodes.len()).flat_map(|node| check.step(node)).collect::<Vec<_>>())
@@ -138,7 +144,7 @@ impl Check<'_> {
                 _ => Some("workflow has one member only: write workflow.outcome".to_owned()),
             },
             "workflow" => Some("workflow.outcome is known in finally only, when the steps have ended".to_owned()),
-            "slot" => None,
+            name if name == "slot" || TYPES.contains(&name) => None,
             name => Some(format!("there is no {name}; {}", super::values::KNOWN)),
         }
     }

@@ -1,10 +1,8 @@
 //! From what has been seen of the steps to what is to be done.
 
 use super::{
-    At, Counts, Decision, Each, Ended, Facts, Graph, Node, Recorded, Start, StepFacts, Stop,
-    each::{Progress, progress, too_long},
-    is_bad, reason,
-    values::{Item, Outcomes, Values},
+    At, Counts, Decision, Ended, Facts, Graph, Node, Recorded, Start, StepFacts, Stop, is_bad, reason,
+    values::{Outcomes, Values},
 };
 use crate::{api::Outcome, expression::with_room};
 
@@ -25,19 +23,21 @@ impl Graph {
 }
 
 /// One look at everything.
-struct Pass<'a> {
-    graph: &'a Graph,
+pub(super) struct Pass<'a> {
+    pub(super) graph: &'a Graph,
     facts: &'a Facts<'a>,
-    values: Values<'a>,
+    pub(super) values: Values<'a>,
     states: Vec<At>,
-    items: Vec<Option<Counts>>,
-    outcomes: Outcomes,
-    start: Vec<Start>,
-    stop: Vec<(String, usize)>,
+    pub(super) items: Vec<Option<Counts>>,
+    pub(super) outcomes: Outcomes,
+    pub(super) start: Vec<Start>,
+    pub(super) stop: Vec<(String, usize)>,
     /// How many more runs may go on.
-    room: usize,
+    pub(super) room: usize,
     /// A step ended badly, nothing takes care of it, and nothing is to be started any more.
-    failed_fast: Option<usize>,
+    pub(super) failed_fast: Option<usize>,
+    /// Runs go on of steps that are on record to have ended: they came into view late.
+    late: bool,
 }
 
 /// Nothing is known of a step that has not begun.
@@ -58,6 +58,7 @@ impl<'a> Pass<'a> {
             stop: Vec::new(),
             room: graph.parallelism.saturating_sub(go_on),
             failed_fast: None,
+            late: false,
         }
     }
 
@@ -65,7 +66,7 @@ impl<'a> Pass<'a> {
         let graph = self.graph;
         // What has ended by its own run comes first: it tells the others whether anything may still begin.
         for node in 0..graph.regular {
-            if let Some(at) = self.of_run(node).or_else(|| self.on_record(node)) {
+            if let Some(at) = self.on_record(node).or_else(|| self.of_run(node)) {
                 self.settle(node, at);
             }
         }
@@ -76,35 +77,40 @@ impl<'a> Pass<'a> {
             }
         }
         let steps_ended = self.states[..graph.regular].iter().all(|at| at.outcome().is_some());
-        let steps = steps_ended.then(|| graph.end_of_steps(&self.states, self.facts.stop));
+        let known = self.facts.steps_end.clone();
+        let steps = steps_ended.then(|| known.unwrap_or_else(|| graph.end_of_steps(&self.states, self.facts.stop)));
         self.outcomes.workflow = steps.as_ref().map(|ended| ended.outcome);
         for node in graph.regular..graph.nodes.len() {
             let at = match &steps {
                 None => At::Waiting("waits for all steps to end".to_owned()),
                 Some(_) => {
                     let over = self.facts.finally_over.then_some(Stop::TimedOut);
-                    self.of_run(node).or_else(|| self.on_record(node)).unwrap_or_else(|| self.step(node, over))
+                    self.on_record(node).or_else(|| self.of_run(node)).unwrap_or_else(|| self.step(node, over))
                 }
             };
             self.settle(node, at);
         }
-        let all_ended = self.states.iter().all(|at| at.outcome().is_some());
-        let end = steps.filter(|_| all_ended).map(|steps| graph.end(steps, &self.states, self.facts.finally_over));
-        Decision { steps: graph.named(self.states, self.items), start: self.start, stop: self.stop, end }
+        let all_ended = !self.late && self.states.iter().all(|at| at.outcome().is_some());
+        let end = steps.clone().filter(|_| all_ended).map(|steps| graph.end(steps, &self.states, self.facts.finally_over));
+        Decision { steps: graph.named(self.states, self.items), start: self.start, stop: self.stop, steps_end: steps, end }
     }
 
     fn settle(&mut self, node: usize, at: At) {
-        if let Some(outcome) = at.outcome() {
-            self.outcomes.steps[node] = Some(outcome);
-            let unhandled = node < self.graph.regular && is_bad(outcome) && !self.graph.is_handled(node, outcome);
-            if unhandled && self.graph.fail_fast {
-                self.failed_fast = self.failed_fast.or(Some(node));
-            }
-        }
+        let ended = at.outcome();
         self.states[node] = at;
+        self.outcomes.steps[node] = ended;
+        if node < self.graph.regular && self.graph.fail_fast && self.failed_fast.is_none() {
+            // One that is skipped takes care of nothing any more.
+            let given_up = self.graph.nodes[node].needs.iter().map(|edge| edge.node).filter(|_| ended == Some(Outcome::Skipped));
+            let unhandled = |other: &usize| {
+                let outcome = self.outcomes.steps[*other].filter(|outcome| is_bad(*outcome));
+                outcome.is_some_and(|outcome| !self.graph.is_handled(*other, outcome, &self.states))
+            };
+            self.failed_fast = std::iter::once(node).chain(given_up).find(unhandled);
+        }
     }
 
-    fn seen(&self, node: usize) -> &'a StepFacts<'a> {
+    pub(super) fn seen(&self, node: usize) -> &'a StepFacts<'a> {
         self.facts.steps.get(self.graph.nodes[node].name.as_str()).unwrap_or(&NOTHING)
     }
 
@@ -115,11 +121,16 @@ impl<'a> Pass<'a> {
         Some(At::Ended(Ended::new(run.outcome?, reason, message)))
     }
 
-    /// The end of a step that is on record, where no run of it goes on.
-    fn on_record(&self, node: usize) -> Option<At> {
+    /// The end of a step that is on record. It stays so; a run that comes into view after it is stopped.
+    fn on_record(&mut self, node: usize) -> Option<At> {
         let seen = self.seen(node);
         let ended = seen.recorded.as_ref()?.ended.clone()?;
-        seen.runs.values().all(|run| run.outcome.is_some()).then_some(At::Ended(ended))
+        let name = &self.graph.nodes[node].name;
+        let live = seen.runs.iter().filter(|(_, run)| run.outcome.is_none());
+        let before = self.stop.len();
+        self.stop.extend(live.map(|(index, _)| (name.clone(), *index)));
+        self.late |= self.stop.len() > before;
+        Some(At::Ended(ended))
     }
 
     /// How a step stands that has not been found to have ended.
@@ -127,12 +138,12 @@ impl<'a> Pass<'a> {
         let of = &self.graph.nodes[node];
         let seen = self.seen(node);
         let recorded = seen.recorded.as_ref().map_or(0, |recorded: &Recorded| recorded.started);
-        let begun = recorded > 0 || !seen.runs.is_empty();
+        let begun = recorded > 0 || seen.runs.values().any(|run| !run.kept);
         if let Some(at) = if begun { None } else { self.before_it_begins(node, stop) } {
             return at;
         }
         match &of.each {
-            Some(each) => self.each(of, each, seen, stop),
+            Some(each) => self.each(node, each, begun, stop),
             None => self.single(of, seen, recorded, stop),
         }
     }
@@ -201,80 +212,9 @@ impl<'a> Pass<'a> {
             Err(problem) => invalid(problem.message),
         }
     }
-
-    /// A step with a run for each item.
-    fn each(&mut self, of: &'a Node, each: &'a Each, seen: &StepFacts, stop: Option<Stop>) -> At {
-        let node = self.index(of);
-        let begun = seen.runs.keys().next_back().map_or(0, |last| last + 1).max(seen.recorded.as_ref().map_or(0, |r| r.started));
-        let (items, mut broken) = match self.values.items(of, &each.items, &self.outcomes) {
-            Ok(items) => (items, None),
-            // It was there when the first item began: what it was made from was deleted since.
-            Err(problem) => (std::sync::Arc::default(), Some(problem.message)),
-        };
-        if let Some(ended) = too_long(of, each, items.len()).filter(|_| begun == 0) {
-            return At::Ended(ended);
-        }
-        if let Some(problem) = broken.take_if(|_| begun == 0) {
-            return invalid(problem);
-        }
-        let total = if broken.is_some() { begun } else { items.len().max(begun) };
-        let mut progress = progress(each, total, seen);
-        let mut started = 0;
-        if stop.is_some() {
-            let live = seen.runs.iter().filter(|(_, run)| run.outcome.is_none());
-            self.stop.extend(live.map(|(index, _)| (of.name.clone(), *index)));
-        } else if !progress.over && broken.is_none() {
-            let own_room = each.parallelism.saturating_sub(progress.counts.running);
-            for index in progress.left.iter().copied().take(own_room.min(self.room)) {
-                match self.values.parameters(of, &self.outcomes, items.get(index).map(|value| Item { value, index })) {
-                    Ok(parameters) => self.start.push(Start { step: of.name.clone(), index: Some(index), parameters }),
-                    Err(problem) => {
-                        broken = Some(format!("{} (of item {index})", problem.message));
-                        break;
-                    }
-                }
-                started += 1;
-            }
-        }
-        self.room -= started;
-        progress.counts.running += started;
-        progress.left.drain(..started);
-        self.items[node] = Some(progress.counts);
-        at_of(&progress, each, broken, stop, begun + started)
-    }
-
-    fn index(&self, of: &Node) -> usize {
-        // Nodes are compared by where they are: they are all in one list.
-        self.graph.nodes.iter().position(|node| std::ptr::eq(node, of)).unwrap_or_default()
-    }
 }
 
-/// How a step with items stands. One whose room is all taken waits where none has begun, and runs otherwise.
-fn at_of(progress: &Progress, each: &Each, broken: Option<String>, stop: Option<Stop>, begun: usize) -> At {
-    if progress.counts.running > 0 {
-        return At::Running;
-    }
-    if let Some(problem) = broken {
-        return invalid(problem);
-    }
-    if let Some(stop) = stop.filter(|_| !progress.left.is_empty() || progress.counts.failed > 0) {
-        let (outcome, why, words) = match stop {
-            Stop::Cancelled => (Outcome::Cancelled, reason::WORKFLOW_CANCELLED, "the run was cancelled"),
-            Stop::TimedOut => (Outcome::Cancelled, reason::WORKFLOW_TIMED_OUT, "the run's time was over"),
-        };
-        return At::Ended(Ended::new(
-            outcome,
-            why,
-            format!("{words}; {} of {} items were not started", progress.left.len(), progress.counts.total),
-        ));
-    }
-    if progress.left.is_empty() || progress.over {
-        return progress.end(each);
-    }
-    if begun == 0 { At::Waiting("could start; as many runs go on at once as parallelism allows".to_owned()) } else { At::Running }
-}
-
-fn invalid(problem: String) -> At {
+pub(super) fn invalid(problem: String) -> At {
     At::Ended(Ended::new(Outcome::Failed, reason::INVALID_EXPRESSION, problem))
 }
 

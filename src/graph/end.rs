@@ -7,10 +7,11 @@ use crate::api::Outcome;
 const NAMED: usize = 3;
 
 impl Graph {
-    /// Whether some step is there to go on from this end of that one.
-    pub(super) fn is_handled(&self, node: usize, outcome: Outcome) -> bool {
+    /// Whether some step goes on from this end of that one, or still may.
+    pub(super) fn is_handled(&self, node: usize, outcome: Outcome, states: &[At]) -> bool {
         let wants = |edge: &super::Edge| edge.node == node && edge.outcomes.contains(&outcome);
-        self.nodes[..self.regular].iter().any(|other| other.needs.iter().any(wants))
+        let steps = self.nodes[..self.regular].iter().zip(states);
+        steps.into_iter().any(|(other, at)| at.outcome() != Some(Outcome::Skipped) && other.needs.iter().any(wants))
     }
 
     /// What `steps` came to, all of them being over.
@@ -35,7 +36,11 @@ impl Graph {
             return Ended::new(outcome, why, format!("{words}; {left} of {} steps were stopped or not started", self.regular));
         }
         let bad = self.nodes.iter().zip(steps).enumerate().filter_map(|(node, (of, at))| {
-            let outcome = at.outcome().filter(|outcome| is_bad(*outcome) && !self.is_handled(node, *outcome))?;
+            let outcome = at.outcome().filter(|outcome| is_bad(*outcome) && !self.is_handled(node, *outcome, states))?;
+            // What another one's failure cut short is no news.
+            if ended(at).is_some_and(|(_, why)| why == reason::FAIL_FAST) {
+                return None;
+            }
             Some(format!("{} ({outcome:?})", of.name))
         });
         if let Some(message) = listed("step", "ended badly", &bad.collect::<Vec<_>>()) {
@@ -43,7 +48,10 @@ impl Graph {
         }
         let count = |wanted: Outcome| steps.iter().filter(|at| at.outcome() == Some(wanted)).count();
         let (succeeded, no_data, skipped) = (count(Outcome::Succeeded), count(Outcome::NoData), count(Outcome::Skipped));
-        let is_leaf = |node: usize| !self.nodes[..self.regular].iter().any(|other| other.needs.iter().any(|edge| edge.node == node));
+        // Nothing went on from it.
+        let ran = |at: &At| at.outcome() != Some(Outcome::Skipped);
+        let follows = |node: usize| move |other: &super::Node| other.needs.iter().any(|edge| edge.node == node);
+        let is_leaf = |node: usize| !self.nodes.iter().zip(steps).any(|(other, at)| ran(at) && follows(node)(other));
         let leaf_succeeded = (0..self.regular).any(|node| is_leaf(node) && states[node].outcome() == Some(Outcome::Succeeded));
         if no_data > 0 && !leaf_succeeded {
             let first =
@@ -70,7 +78,9 @@ impl Graph {
             return steps;
         }
         let bad = self.nodes.iter().zip(states).skip(self.regular).filter_map(|(of, at)| {
-            let outcome = at.outcome().filter(|outcome| is_bad(*outcome))?;
+            // One for which there was no time left is as bad as one that failed: it was to run always.
+            let no_time = matches!(at, At::Ended(ended) if ended.reason == reason::WORKFLOW_TIMED_OUT);
+            let outcome = at.outcome().filter(|outcome| is_bad(*outcome) || no_time)?;
             Some(format!("{} ({outcome:?})", of.name))
         });
         match listed("step of finally", "ended badly", &bad.collect::<Vec<_>>()) {

@@ -92,6 +92,8 @@ struct Node {
     when: Option<Expression>,
     parameters: Vec<(String, Given)>,
     each: Option<Each>,
+    /// Outputs that are declared to be numbers: JSON writes 2.0 as 2, which CEL would not multiply by 1.5.
+    numbers: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +136,8 @@ pub struct Facts<'a> {
     pub steps: BTreeMap<&'a str, StepFacts<'a>>,
     /// Why `steps` are to end.
     pub stop: Option<Stop>,
+    /// What `steps` came to, where it is on record: what comes while `finally` runs does not change it.
+    pub steps_end: Option<Ended>,
     /// Whether the time that is kept for `finally` is over too.
     pub finally_over: bool,
 }
@@ -157,6 +161,8 @@ pub struct RunFacts<'a> {
     pub told: (&'a str, &'a str),
     /// Its outputs.
     pub outputs: Option<&'a Value>,
+    /// Whether it is one of the run that this one repeats, whose end is kept.
+    pub kept: bool,
 }
 
 /// What an earlier look wrote down of a step.
@@ -164,6 +170,8 @@ pub struct RunFacts<'a> {
 pub struct Recorded {
     /// How many runs it had: those of the first items.
     pub started: usize,
+    /// How many items its list has, once the first of them began.
+    pub items: Option<usize>,
     /// How it ended, and why.
     pub ended: Option<Ended>,
 }
@@ -197,6 +205,8 @@ pub struct Decision {
     pub start: Vec<Start>,
     /// Runs to cancel: step and index.
     pub stop: Vec<(String, usize)>,
+    /// What `steps` came to, once they have ended; to be recorded before a step of `finally` is started.
+    pub steps_end: Option<Ended>,
     /// What the workflow's run came to, once all has ended.
     pub end: Option<Ended>,
 }
@@ -236,6 +246,8 @@ pub struct Counts {
     pub no_data: usize,
     /// How many ended badly.
     pub failed: usize,
+    /// How many were skipped by themselves.
+    pub skipped: usize,
 }
 
 /// A run to create.

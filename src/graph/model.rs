@@ -12,7 +12,7 @@ use crate::api::{Dependency, ForEach, Step, StepParameter, TaskRef, WorkflowSpec
 /// What becomes of the runs of a workflow: by step and item.
 type Fates = BTreeMap<(String, usize), Outcome>;
 
-const FATES: [Outcome; 5] = [Outcome::Succeeded, Outcome::Succeeded, Outcome::NoData, Outcome::Failed, Outcome::TimedOut];
+const FATES: [Outcome; 6] = [Outcome::Succeeded, Outcome::Succeeded, Outcome::NoData, Outcome::Failed, Outcome::TimedOut, Outcome::Skipped];
 const ALL: [Outcome; 8] = [
     Outcome::Succeeded,
     Outcome::NoData,
@@ -131,7 +131,9 @@ fn naive(spec: &WorkflowSpec, fates: &Fates, mode: &str) -> BTreeMap<String, Out
 fn naive_each(step: &Step, each: &ForEach, fates: &Fates) -> Outcome {
     let ends: Vec<Outcome> = (0..each.items.as_ref().map_or(0, Vec::len)).map(|index| fates[&(step.name.clone(), index)]).collect();
     let bad = ends.iter().filter(|end| is_bad(**end)).count();
-    if bad > usize::try_from(each.max_failed.unwrap_or(0)).unwrap() {
+    if !ends.is_empty() && ends.iter().all(|end| *end == Outcome::Skipped) {
+        Outcome::Skipped
+    } else if bad > usize::try_from(each.max_failed.unwrap_or(0)).unwrap() {
         Outcome::Failed
     } else if ends.contains(&Outcome::Succeeded) {
         Outcome::Succeeded
@@ -157,17 +159,27 @@ fn play(world: &World) -> Decision {
     let mut runs: BTreeMap<(String, usize), Run> = BTreeMap::new();
     let mut recorded: BTreeMap<String, Recorded> = BTreeMap::new();
     let mut turns = world.turns.iter().cycle();
+    let mut steps_end: Option<Ended> = None;
     let regular: Vec<&str> = world.spec.steps.iter().map(|step| step.name.as_str()).collect();
     for pass in 0..2000 {
         let stop = world.stop_after.filter(|after| pass >= *after).map(|_| Stop::Cancelled);
         let steps = world.spec.steps.iter().chain(&world.spec.finally).map(|step| {
             let of_step = runs.iter().filter(|((name, _), _)| *name == step.name);
-            let facts =
-                of_step.map(|((_, index), run)| (*index, RunFacts { outcome: run.outcome, told: ("R", "m"), outputs: Some(&outputs) }));
+            let facts = of_step.map(|((_, index), run)| {
+                (*index, RunFacts { outcome: run.outcome, told: ("R", "m"), outputs: Some(&outputs), kept: false })
+            });
             (step.name.as_str(), StepFacts { runs: facts.collect(), recorded: recorded.get(&step.name).cloned() })
         });
         let zone = TimeZone::UTC;
-        let facts = Facts { parameters: &parameters, slot: None, zone: &zone, steps: steps.collect(), stop, finally_over: false };
+        let facts = Facts {
+            parameters: &parameters,
+            slot: None,
+            zone: &zone,
+            steps: steps.collect(),
+            stop,
+            steps_end: steps_end.clone(),
+            finally_over: false,
+        };
         let decision = graph.decide(&facts).unwrap();
         assert_eq!(decision, graph.decide(&facts).unwrap(), "the same facts give the same decision");
         for state in &decision.steps {
@@ -204,13 +216,14 @@ fn play(world: &World) -> Decision {
         if *lost {
             continue;
         }
+        steps_end = decision.steps_end.clone();
         for state in &decision.steps {
             let started = runs.keys().filter(|(name, _)| *name == state.name).count();
             let ended = match &state.at {
                 At::Ended(ended) => Some(ended.clone()),
                 _ => None,
             };
-            recorded.insert(state.name.clone(), Recorded { started, ended });
+            recorded.insert(state.name.clone(), Recorded { started, items: state.items.map(|items| items.total), ended });
         }
         if let Some(key) = live.get(usize::from(*turn) % live.len().max(1)) {
             let run = runs.get_mut(key).unwrap();
@@ -239,7 +252,7 @@ proptest! {
         }
         let handled = |step: &Step| world.spec.steps.iter().any(|other| {
             let wants = |d: &Dependency| d.step == step.name && d.outcomes.as_ref().is_some_and(|some| some.contains(&ends[&step.name]));
-            other.depends_on.iter().any(wants)
+            ends[&other.name] != Outcome::Skipped && other.depends_on.iter().any(wants)
         });
         let bad = world.spec.steps.iter().any(|step| is_bad(ends[&step.name]) && !handled(step));
         let finally_bad = world.spec.finally.iter().any(|step| is_bad(ends[&step.name]));

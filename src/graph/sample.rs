@@ -17,6 +17,8 @@ use crate::{
     expression::{Unresolved, Use, from_json},
 };
 
+/// How many items are tried.
+const SAMPLES: usize = 5;
 /// Slot of a sample: a day in the middle of a year.
 const SLOT: i64 = 1_845_633_600;
 
@@ -34,12 +36,13 @@ pub(super) fn try_out(
         let parameters: BTreeMap<String, String> = parameters.iter().map(|parameter| (parameter.name.clone(), text.to_owned())).collect();
         let outputs: Vec<Option<Value>> = targets.iter().map(|target| target.as_ref().map(|target| outputs(target, text))).collect();
         let steps = graph.nodes.iter().zip(&outputs).filter(|(of, _)| of.each.is_none()).map(|(of, outputs)| {
-            let run = RunFacts { outcome: Some(outcome), told: ("", ""), outputs: outputs.as_ref() };
+            let run = RunFacts { outcome: Some(outcome), told: ("", ""), outputs: outputs.as_ref(), kept: false };
             (of.name.as_str(), StepFacts { runs: BTreeMap::from([(0, run)]), recorded: None })
         });
         let zone = TimeZone::UTC;
         let slot = Timestamp::from_second(SLOT).ok();
-        let facts = Facts { parameters: &parameters, slot, zone: &zone, steps: steps.collect(), stop: None, finally_over: false };
+        let facts =
+            Facts { parameters: &parameters, slot, zone: &zone, steps: steps.collect(), stop: None, steps_end: None, finally_over: false };
         let outcomes = Outcomes { steps: vec![Some(outcome); graph.nodes.len()], workflow: Some(outcome) };
         let values = Values { graph, facts: &facts };
         for problem in with(&values, node, &outcomes, &fits).filter(|problem| problem.of_kind) {
@@ -66,9 +69,9 @@ fn with<'a>(
         Items::Expression(list) if fit(list) => values.items(node, &each.items, outcomes).err(),
         _ => None,
     });
-    // Items that are written down are their own samples; what an expression will give is not known.
+    // Items that are written down are their own samples, the first of them; what an expression will give is not known.
     let items: Option<Vec<cel::Value>> = match node.each.as_ref().map(|each| &each.items) {
-        Some(Items::List(items)) => Some(items.iter().map(from_json).collect()),
+        Some(Items::List(items)) => Some(items.iter().take(SAMPLES).map(from_json).collect()),
         _ => None,
     };
     let of_parameters = (0..node.parameters.len()).filter_map(move |at| {
@@ -79,9 +82,12 @@ fn with<'a>(
         };
         let named = crate::expression::uses(expression).iter().any(|one| one.path[0] == "item" || one.path[0] == "index");
         match &items {
-            Some(items) => items.iter().enumerate().find_map(|(index, value)| tried(Some(Item { value, index }))),
-            None if named => None,
-            None => tried(None),
+            _ if !named => tried(None),
+            Some(items) => {
+                let problems = items.iter().enumerate().filter_map(|(index, value)| tried(Some(Item { value, index })));
+                problems.into_iter().find(|problem| problem.of_kind)
+            }
+            None => None,
         }
     });
     when.into_iter().chain(list).chain(of_parameters)

@@ -25,6 +25,7 @@ struct Known {
     recorded: BTreeMap<String, Recorded>,
     stop: Option<Stop>,
     finally_over: bool,
+    kept: bool,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "written down where it is used")]
@@ -35,7 +36,7 @@ fn known(runs: Value) -> Known {
         one => vec![(0, outcome(one), Value::Null)],
     };
     let runs = runs.as_object().unwrap().iter().map(|(name, value)| (name.clone(), of_step(value))).collect();
-    Known { runs, recorded: BTreeMap::new(), stop: None, finally_over: false }
+    Known { runs, recorded: BTreeMap::new(), stop: None, finally_over: false, kept: false }
 }
 
 fn decide_all(spec: &WorkflowSpec, known: &Known) -> Decision {
@@ -44,7 +45,7 @@ fn decide_all(spec: &WorkflowSpec, known: &Known) -> Decision {
     let steps = names.into_iter().map(|name| {
         let runs = known.runs.get(name).into_iter().flatten().map(|(index, outcome, outputs)| {
             let outputs = Some(outputs).filter(|outputs| !outputs.is_null());
-            (*index, RunFacts { outcome: *outcome, told: ("Told", "by its run"), outputs })
+            (*index, RunFacts { outcome: *outcome, told: ("Told", "by its run"), outputs, kept: known.kept })
         });
         (name.as_str(), StepFacts { runs: runs.collect(), recorded: known.recorded.get(name).cloned() })
     });
@@ -55,6 +56,7 @@ fn decide_all(spec: &WorkflowSpec, known: &Known) -> Decision {
         zone: &zone,
         steps: steps.collect(),
         stop: known.stop,
+        steps_end: None,
         finally_over: known.finally_over,
     };
     Graph::of(spec).unwrap().decide(&facts).unwrap()
@@ -263,7 +265,7 @@ fn parallelism_counts_every_run_and_gives_room_in_the_order_of_the_steps() {
         ],
     );
     let counts = decide_all(&spec, &known(json!({ "a": "Succeeded", "each": [["Succeeded"], [null]] }))).steps[1].items;
-    assert_eq!(counts, Some(Counts { total: 4, running: 3, succeeded: 1, no_data: 0, failed: 0 }));
+    assert_eq!(counts, Some(Counts { total: 4, running: 3, succeeded: 1, no_data: 0, failed: 0, skipped: 0 }));
 }
 
 #[test]
@@ -315,7 +317,10 @@ fn a_step_whose_run_was_deleted_is_not_started_again() {
     );
     let with = |recorded: &[(&str, usize, Option<Outcome>)], runs: Value| {
         let entry = |(name, started, outcome): &(&str, usize, Option<Outcome>)| {
-            ((*name).to_owned(), Recorded { started: *started, ended: outcome.map(|outcome| Ended::new(outcome, "Known", "from before")) })
+            (
+                (*name).to_owned(),
+                Recorded { started: *started, items: None, ended: outcome.map(|outcome| Ended::new(outcome, "Known", "from before")) },
+            )
         };
         told(&decide_all(&spec, &Known { recorded: recorded.iter().map(entry).collect(), ..known(runs) }))
     };
@@ -327,6 +332,158 @@ fn a_step_whose_run_was_deleted_is_not_started_again() {
         with(&[("a", 1, Some(Outcome::Succeeded))], json!({ "each": [["Succeeded"], ["Succeeded"]] })),
         "a Succeeded Known, b Failed InvalidExpression, each Succeeded ItemsEnded, = Failed StepFailed"
     );
+}
+
+#[test]
+fn only_a_step_that_ran_has_taken_care_of_a_failure() {
+    let fix = |fast: bool| {
+        workflow(json!({ "failFast": fast, "steps": [
+        { "name": "fetch" }, { "name": "fix", "dependsOn": [{ "step": "fetch", "outcomes": ["Failed"] }], "when": "false" },
+        { "name": "other" }, { "name": "last", "dependsOn": needs(&["other"]) },
+    ] }))
+    };
+    let runs = json!({ "fetch": "Failed", "other": "Succeeded" });
+    cases(
+        &fix(true),
+        &[(runs.clone(), "fetch Failed Told, fix Skipped WhenFalse, other Succeeded Told, last Skipped FailFast, = Failed StepFailed")],
+    );
+    cases(&fix(false), &[(runs, "fetch Failed Told, fix Skipped WhenFalse, other Succeeded Told, last runs, +last")]);
+}
+
+#[test]
+fn a_handler_that_was_not_needed_makes_no_success_less() {
+    let spec = workflow(
+        json!({ "steps": [{ "name": "a" }, { "name": "fix", "dependsOn": [{ "step": "a", "outcomes": ["Failed"] }] }, { "name": "c" }] }),
+    );
+    cases(
+        &spec,
+        &[(
+            json!({ "a": "Succeeded", "c": "NoData" }),
+            "a Succeeded Told, fix Skipped UpstreamSucceeded, c NoData Told, = Succeeded StepsEnded",
+        )],
+    );
+}
+
+#[test]
+fn items_that_a_rerun_keeps_do_not_start_the_others_before_their_turn() {
+    let spec = workflow(
+        json!({ "steps": [{ "name": "list" }, { "name": "each", "dependsOn": needs(&["list"]), "forEach": { "expression": "steps.list.outputs.all" } }] }),
+    );
+    let kept = |runs: Value| told(&decide_all(&spec, &Known { kept: true, ..known(runs) }));
+    assert_eq!(kept(json!({ "each": [["Succeeded"]] })), "list runs, each waits, +list");
+    assert_eq!(
+        kept(json!({ "list": [["Succeeded", { "all": [1, 2] }]], "each": [["Succeeded"]] })),
+        "list Succeeded Told, each runs, +each[1]"
+    );
+}
+
+#[test]
+fn what_the_steps_came_to_stays_while_finally_runs() {
+    let spec = workflow(
+        json!({ "steps": [{ "name": "a" }, { "name": "b", "dependsOn": [{ "step": "a", "outcomes": ["Cancelled"] }] }], "finally": [{ "name": "f" }] }),
+    );
+    let graph = Graph::of(&spec).unwrap();
+    let run = |outcome| StepFacts {
+        runs: BTreeMap::from([(0, RunFacts { outcome, told: ("R", "m"), outputs: None, kept: false })]),
+        recorded: None,
+    };
+    let decide = |stop, steps_end, finally| {
+        let (parameters, zone) = (BTreeMap::new(), TimeZone::UTC);
+        let steps = BTreeMap::from([("a", run(Some(Outcome::Cancelled))), ("b", run(Some(Outcome::Succeeded))), ("f", run(finally))]);
+        graph.decide(&Facts { parameters: &parameters, slot: None, zone: &zone, steps, stop, steps_end, finally_over: false }).unwrap()
+    };
+    let first = decide(None, None, None);
+    assert_eq!(first.steps_end.as_ref().map(|end| end.outcome), Some(Outcome::Succeeded));
+    let last = decide(Some(Stop::TimedOut), first.steps_end, Some(Outcome::Succeeded));
+    assert_eq!(last.end.unwrap().outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn a_finally_for_which_no_time_was_left_is_told() {
+    let spec = workflow(json!({ "parallelism": 1, "steps": [{ "name": "a" }], "finally": [{ "name": "f" }, { "name": "g" }] }));
+    let over = Known { finally_over: true, ..known(json!({ "a": "Succeeded", "f": "Succeeded" })) };
+    assert_eq!(told(&decide_all(&spec, &over)), "a Succeeded Told, f Succeeded Told, g Skipped WorkflowTimedOut, = TimedOut RunTimeout");
+}
+
+#[test]
+fn fail_fast_starts_no_further_item_and_names_who_failed() {
+    let spec = workflow(json!({ "steps": [{ "name": "a" }, { "name": "each", "forEach": { "items": [1, 2, 3], "parallelism": 1 } }] }));
+    let runs = json!({ "a": "Failed", "each": [["Succeeded"]] });
+    cases(&spec, &[(runs.clone(), "a Failed Told, each Cancelled FailFast, = Failed StepFailed")]);
+    assert_eq!(decide_all(&spec, &known(runs)).end.unwrap().message, "step ended badly: a (Failed)");
+}
+
+#[test]
+fn items_that_were_skipped_are_counted_and_all_of_them_are_a_skipped_step() {
+    let spec = workflow(json!({ "steps": [{ "name": "each", "forEach": { "items": [1, 2] } }] }));
+    cases(
+        &spec,
+        &[
+            (json!({ "each": [["Skipped"], ["Skipped"]] }), "each Skipped ItemsEnded, = Skipped AllSkipped"),
+            (json!({ "each": [["Skipped"], ["Succeeded"]] }), "each Succeeded ItemsEnded, = Succeeded StepsEnded"),
+        ],
+    );
+}
+
+#[test]
+fn an_end_on_record_stays_and_a_run_that_comes_into_view_late_is_stopped() {
+    let spec = workflow(json!({ "steps": [{ "name": "a" }] }));
+    let ended = Some(Ended::new(Outcome::Cancelled, reason::RUN_DELETED, "gone"));
+    let recorded = BTreeMap::from([("a".to_owned(), Recorded { started: 1, items: None, ended })]);
+    let at = |runs: Value| told(&decide_all(&spec, &Known { recorded: recorded.clone(), ..known(runs) }));
+    assert_eq!(at(json!({ "a": null })), "a Cancelled RunDeleted, -a[0]", "no end while it goes on");
+    assert_eq!(at(json!({ "a": "Succeeded" })), "a Cancelled RunDeleted, = Failed StepFailed");
+}
+
+#[test]
+fn items_go_on_without_what_their_list_was_made_from_and_results_keep_their_places() {
+    let spec = workflow(json!({ "failFast": false, "steps": [
+        { "name": "list" }, { "name": "each", "dependsOn": needs(&["list"]), "forEach": { "expression": "steps.list.outputs.all", "maxFailed": 1 } },
+        { "name": "sum", "dependsOn": needs(&["each"]), "parameters": [{ "name": "N", "expression": "size(steps.each.results)" }] },
+    ] }));
+    let ended = Some(Ended::new(Outcome::Succeeded, "Known", "from before"));
+    let recorded = BTreeMap::from([
+        ("list".to_owned(), Recorded { started: 1, items: None, ended }),
+        ("each".to_owned(), Recorded { started: 3, items: Some(3), ended: None }),
+    ]);
+    let decision = decide_all(&spec, &Known { recorded, ..known(json!({ "each": [["Succeeded"], ["Succeeded"]] })) });
+    assert_eq!(told(&decision), "list Succeeded Known, each Succeeded ItemsEnded, sum runs, +sum");
+    assert_eq!(decision.start[0].parameters[0].value, "3");
+    let all = json!({ "list": "Succeeded", "each": [["Failed"], ["Succeeded"]] });
+    let two = workflow(
+        json!({ "steps": [{ "name": "list" }, { "name": "each", "dependsOn": needs(&["list"]), "forEach": { "items": [1, 2], "maxFailed": 1 } }] }),
+    );
+    let late = Known { stop: Some(Stop::Cancelled), ..known(all) };
+    assert_eq!(told(&decide_all(&two, &late)), "list Succeeded Told, each Succeeded ItemsEnded, = Succeeded StepsEnded");
+}
+
+#[test]
+fn results_that_are_too_large_and_long_messages_are_told_shortly() {
+    let spec = workflow(
+        json!({ "steps": [{ "name": "each", "forEach": { "items": [1, 2] } }, { "name": "use", "dependsOn": needs(&["each"]), "parameters": [{ "name": "N", "expression": "steps.each.results + 1" }] }] }),
+    );
+    let message = |bytes: usize| {
+        let big = json!({ "text": "x".repeat(bytes) });
+        let decision = decide_all(&spec, &known(json!({ "each": [["Succeeded", big], ["Succeeded", big]] })));
+        let At::Ended(ended) = &decision.steps[1].at else { panic!("{decision:?}") };
+        ended.message.clone()
+    };
+    assert!(message(100_000).contains("the results of step each are 2000"), "{}", message(100_000));
+    assert!(message(4000).len() < 600, "{}", message(4000));
+}
+
+#[test]
+fn a_declared_number_is_one_however_json_writes_it() {
+    let spec = workflow(
+        json!({ "steps": [{ "name": "a" }, { "name": "b", "dependsOn": needs(&["a"]), "when": "steps.a.outputs.ratio * 100.0 > 50.0" }] }),
+    );
+    let outputs: Vec<Output> = serde_json::from_value(json!([{ "name": "ratio", "type": "Number" }])).unwrap();
+    let graph = check(&spec, |_| Some(Target { outputs: outputs.clone(), ..Target::default() })).unwrap();
+    let (parameters, zone, one) = (BTreeMap::new(), TimeZone::UTC, json!({ "ratio": 1 }));
+    let run = RunFacts { outcome: Some(Outcome::Succeeded), told: ("R", "m"), outputs: Some(&one), kept: false };
+    let steps = BTreeMap::from([("a", StepFacts { runs: BTreeMap::from([(0, run)]), recorded: None })]);
+    let facts = Facts { parameters: &parameters, slot: None, zone: &zone, steps, stop: None, steps_end: None, finally_over: false };
+    assert_eq!(told(&graph.decide(&facts).unwrap()), "a Succeeded R, b runs, +b");
 }
 
 fn target(name: &str) -> Target {
@@ -383,6 +540,7 @@ fn what_cannot_work_is_told_with_the_field_and_the_fix_before_anything_runs() {
         (load(json!({ "when": "item == 1" })), "steps[3].when: item is known in parameters of a step with forEach only"),
         (load(json!({ "when": "workflow.outcome == 'Failed'" })), "steps[3].when: workflow.outcome is known in finally only"),
         (load(json!({ "when": "now() > slot" })), "steps[3].when: "),
+        (load(json!({ "when": "type(steps.fetch.outputs.rows) == int && (parameters.MODE == '1' || slot.getHours() == 1)" })), ""),
         (load(json!({ "when": "1 +" })), "steps[3].when: is not a CEL expression"),
         (load(json!({ "when": "yesterday == 1" })), "steps[3].when: there is no yesterday; known are parameters.NAME"),
         (parameter("steps.fetch.outputs.file + 1"), "steps[3].parameters[0].expression: "),
@@ -464,5 +622,5 @@ fn two_hundred_steps_in_a_row_and_a_thousand_items_are_one_look() {
         json!({ "steps": [{ "name": "each", "forEach": { "items": items, "maxItems": 1000 }, "parameters": [{ "name": "N", "expression": "item" }] }] }),
     );
     let decision = decide_all(&spec, &known(json!({})));
-    assert_eq!((decision.start.len(), decision.start[999].parameters[0].value.as_str()), (1000, "999"));
+    assert_eq!((decision.start.len(), decision.start[99].parameters[0].value.as_str()), (100, "99"), "a hundred in one look");
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cel::{Context, Value};
+use serde_json::Value as Json;
 
 use super::{Facts, Given, Graph, Items, Node, StepFacts};
 use crate::{
@@ -77,11 +78,10 @@ impl Values<'_> {
             context.add_variable_from_value("parameters", expression::map(parameters));
         }
         if named("steps") {
-            context.add_variable_from_value("steps", self.steps(&uses, outcomes));
+            context.add_variable_from_value("steps", self.steps(&uses, outcomes)?);
         }
-        if named("slot") {
-            let none = || Unresolved::other("names slot, and this run is for none: it was not started by a schedule or backfill");
-            let slot = self.facts.slot.ok_or_else(none)?;
+        // A run that is for no slot does not know the name: an expression may go another way then.
+        if let Some(slot) = self.facts.slot.filter(|_| named("slot")) {
             let far = || Unresolved::other("the slot is out of the range of years that CEL knows");
             let slot = expression::in_zone(slot, self.facts.zone).ok_or_else(far)?;
             context.add_variable_from_value("slot", Value::Timestamp(slot));
@@ -96,7 +96,7 @@ impl Values<'_> {
     }
 
     /// What is named of the steps, and no more: a list of a thousand results is not made for whoever asks for an outcome.
-    fn steps(&self, uses: &[Use], outcomes: &Outcomes) -> Value {
+    fn steps(&self, uses: &[Use], outcomes: &Outcomes) -> Result<Value, Unresolved> {
         let mut wanted: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
         for one in uses.iter().filter(|one| one.path[0] == "steps") {
             let Some(name) = one.path.get(1) else { continue };
@@ -105,24 +105,36 @@ impl Values<'_> {
             of.0 |= part.is_none_or(|part| part == "outputs");
             of.1 |= part.is_none_or(|part| part == "results");
         }
-        let of = |name, outputs, results| Some((name, expression::map(self.members(name, outputs, results, outcomes)?)));
-        expression::map(wanted.into_iter().filter_map(|(name, (outputs, results))| of(name, outputs, results)))
+        let mut steps = Vec::with_capacity(wanted.len());
+        for (name, (outputs, results)) in wanted {
+            if let Some(members) = self.members(name, outputs, results, outcomes)? {
+                steps.push((name, expression::map(members)));
+            }
+        }
+        Ok(expression::map(steps))
     }
 
-    fn members(&self, name: &str, outputs: bool, results: bool, outcomes: &Outcomes) -> Option<Vec<(&'static str, Value)>> {
-        let node = self.graph.nodes.iter().position(|node| node.name == name)?;
+    fn members(
+        &self,
+        name: &str,
+        outputs: bool,
+        results: bool,
+        outcomes: &Outcomes,
+    ) -> Result<Option<Vec<(&'static str, Value)>>, Unresolved> {
+        let Some(node) = self.graph.nodes.iter().position(|node| node.name == name) else { return Ok(None) };
         let facts = self.facts.steps.get(name);
         let each = self.graph.nodes[node].each.is_some();
+        let numbers = &self.graph.nodes[node].numbers;
         let mut members = Vec::new();
         members.extend(outcomes.steps.get(node).copied().flatten().map(|outcome| ("outcome", word(outcome))));
         if outputs && !each {
             let run = facts.and_then(|facts| facts.runs.get(&0));
-            members.extend(run.and_then(|run| run.outputs).map(|outputs| ("outputs", from_json(outputs))));
+            members.extend(run.and_then(|run| run.outputs).map(|outputs| ("outputs", self::outputs(outputs, numbers))));
         }
-        if results && each {
-            members.extend(facts.map(|facts| ("results", self::results(facts))));
+        if let Some(facts) = facts.filter(|_| results && each) {
+            members.push(("results", self::results(name, facts, numbers)?));
         }
-        Some(members)
+        Ok(Some(members))
     }
 }
 
@@ -131,11 +143,39 @@ fn add_item(context: &mut Context<'_, '_>, item: Item) {
     context.add_variable_from_value("index", Value::Int(i64::try_from(item.index).unwrap_or(i64::MAX)));
 }
 
+/// Most text that the results of a step may have in an expression, in bytes. The engine copies what it works with.
+const MOST_RESULTS: usize = 128 << 10;
+
+/// Outputs for CEL, with a fraction where one is declared.
+fn outputs(outputs: &Json, numbers: &[String]) -> Value {
+    let Json::Object(members) = outputs else { return from_json(outputs) };
+    expression::map(members.iter().map(|(name, member)| {
+        let number = member.as_f64().filter(|_| numbers.contains(name));
+        (name.as_str(), number.map_or_else(|| from_json(member), Value::Float))
+    }))
+}
+
 /// The outputs of the items, in order; null where there are none.
-fn results(facts: &StepFacts) -> Value {
-    let count = facts.runs.keys().next_back().map_or(0, |last| last + 1);
-    let of = |index: usize| facts.runs.get(&index).and_then(|run| run.outputs).map_or(Value::Null, from_json);
-    Value::List(Arc::new((0..count).map(of).collect()))
+fn results(step: &str, facts: &StepFacts, numbers: &[String]) -> Result<Value, Unresolved> {
+    let bytes: usize = facts.runs.values().filter_map(|run| run.outputs).map(size).sum();
+    if bytes > MOST_RESULTS {
+        let message = format!("the results of step {step} are {bytes} bytes; at most {MOST_RESULTS} can be used: let its runs write less");
+        return Err(Unresolved::other(message));
+    }
+    let recorded = facts.recorded.as_ref().map_or(0, |recorded| recorded.items.unwrap_or(recorded.started));
+    let count = facts.runs.keys().next_back().map_or(0, |last| last + 1).max(recorded);
+    let of = |index: usize| facts.runs.get(&index).and_then(|run| run.outputs).map_or(Value::Null, |of_item| outputs(of_item, numbers));
+    Ok(Value::List(Arc::new((0..count).map(of).collect())))
+}
+
+/// About how much text a value is.
+fn size(value: &Json) -> usize {
+    match value {
+        Json::String(text) => text.len() + 8,
+        Json::Array(items) => 8 + items.iter().map(size).sum::<usize>(),
+        Json::Object(members) => 8 + members.iter().map(|(name, member)| name.len() + size(member)).sum::<usize>(),
+        _ => 8,
+    }
 }
 
 fn word(outcome: Outcome) -> Value {
