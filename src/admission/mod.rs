@@ -31,7 +31,7 @@ pub fn key(run: &AutomationRun, runs: &[Arc<AutomationRun>]) -> Option<String> {
         }
         let annotation = |key: &str| root.metadata.annotations.as_ref()?.get(key);
         // What people write on a run of theirs says nothing.
-        let ours = root.spec.triggered_by() == Trigger::Backfill;
+        let ours = matches!(root.spec.triggered_by(), Trigger::Backfill | Trigger::Step);
         if let Some(given) = annotation(label::IDEMPOTENCY_KEY).filter(|_| ours) {
             return Some(given.clone());
         }

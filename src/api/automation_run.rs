@@ -1,4 +1,4 @@
-//! `AutomationRun`: one execution of a task, and the record that outlives Job and pod.
+//! `AutomationRun`: one execution of a task or workflow, and the record that outlives Jobs and pods.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    ParameterValue,
+    ParameterValue, StepOf, StepStatus, StepsEnd, TaskRef, WorkflowRef,
     vocabulary::{any_object, matching, unwrapped},
 };
 
-/// One execution of a task. Creating one is "run now"; deleting one that goes on ends it.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+/// One execution of a task or workflow. Creating one is "run now"; deleting one that goes on ends it.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "nightshift.dev",
     version = "v1alpha1",
@@ -23,8 +23,8 @@ use super::{
     category = "nightshift",
     status = "AutomationRunStatus",
     derive = "PartialEq",
-    doc = "One execution of a task, and the record of it. Creating one is \"run now\"; deleting one that goes on ends it.",
-    printcolumn(name = "Task", type_ = "string", json_path = ".spec.taskRef.name", description = "The task that it runs"),
+    doc = "One execution of a task or workflow, and the record of it. Creating one is \"run now\"; deleting one that goes on ends it.",
+    printcolumn(name = "Runs", type_ = "string", json_path = ".spec['taskRef','workflowRef'].name", description = "The task or workflow that it runs"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "How it ended"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why, in one word; while it waits: on what"),
@@ -32,9 +32,12 @@ use super::{
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Slot", type_ = "string", json_path = ".status.slot", priority = 1, description = "The slot that it is for"),
+    printcolumn(name = "Of", type_ = "string", json_path = ".spec.step.workflowRun", priority = 1, description = "The run of a workflow that it is a step of"),
     printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger", priority = 1, description = "Why it exists"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     selectable = ".spec.taskRef.name",
+    selectable = ".spec.workflowRef.name",
+    selectable = ".spec.step.workflowRun",
     selectable = ".status.phase",
     selectable = ".status.outcome",
     selectable = ".status.result",
@@ -44,32 +47,43 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.taskRef == oldSelf.taskRef").message("taskRef of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("has(self.taskRef) != has(self.workflowRef)").message("a run needs exactly one of taskRef and workflowRef: the task or the workflow to run"),
+    validation = Rule::new("has(self.taskRef) == has(oldSelf.taskRef) && (!has(self.taskRef) || self.taskRef == oldSelf.taskRef)").message("taskRef of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("has(self.workflowRef) == has(oldSelf.workflowRef) && (!has(self.workflowRef) || self.workflowRef == oldSelf.workflowRef)").message("workflowRef of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("has(self.step) == has(oldSelf.step) && (!has(self.step) || self.step == oldSelf.step)").message("step of a run cannot change"),
+    validation = Rule::new("has(self.step) == (has(self.trigger) && self.trigger == 'Step')").message("step goes with the trigger Step, which the operator sets; leave both out to run now").field_path(".step"),
     validation = Rule::new("has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)").message("parameters of a run cannot change; create another AutomationRun"),
     validation = Rule::new("has(self.trigger) == has(oldSelf.trigger) && (!has(self.trigger) || self.trigger == oldSelf.trigger)").message("trigger of a run cannot change"),
     validation = Rule::new("has(self.scheduledTime) == has(oldSelf.scheduledTime) && (!has(self.scheduledTime) || self.scheduledTime == oldSelf.scheduledTime)").message("scheduledTime of a run cannot change"),
     validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("cancel cannot be taken back; create another AutomationRun"),
     validation = Rule::new("has(self.rerunOf) == has(oldSelf.rerunOf) && (!has(self.rerunOf) || self.rerunOf == oldSelf.rerunOf)").message("rerunOf of a run cannot change; create another AutomationRun"),
     validation = Rule::new("has(self.definition) == has(oldSelf.definition) && (!has(self.definition) || self.definition == oldSelf.definition)").message("definition of a run cannot change; create another AutomationRun"),
-    validation = Rule::new("has(self.scheduledTime) == (has(self.trigger) && self.trigger in ['Schedule', 'CatchUp', 'Backfill'])").message("scheduledTime goes with the triggers Schedule, CatchUp and Backfill, which the operator sets; leave both out to run now. A rerun takes the slot of the run in rerunOf").field_path(".scheduledTime"),
+    validation = Rule::new("has(self.trigger) && self.trigger == 'Step' || has(self.scheduledTime) == (has(self.trigger) && self.trigger in ['Schedule', 'CatchUp', 'Backfill'])").message("scheduledTime goes with the triggers Schedule, CatchUp and Backfill, which the operator sets; leave both out to run now. A rerun takes the slot of the run in rerunOf").field_path(".scheduledTime"),
     validation = Rule::new("has(self.rerunOf) ? (!has(self.trigger) || self.trigger == 'Rerun') : (!has(self.trigger) || self.trigger != 'Rerun')").message("rerunOf and trigger Rerun go together; name the run to repeat in rerunOf and leave trigger out").field_path(".rerunOf"),
     validation = Rule::new("!has(self.definition) || has(self.rerunOf)").message("definition says which definition a rerun takes; name the run to repeat in rerunOf, or leave definition out").field_path(".definition")
 )]
 #[schemars(transform = unwrapped)]
 pub struct AutomationRunSpec {
     /// The task to run, in the same namespace.
-    pub task_ref: TaskRef,
-    /// Values for the task's parameters; the task's defaults where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_ref: Option<TaskRef>,
+    /// The workflow to run, in the same namespace, instead of a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_ref: Option<WorkflowRef>,
+    /// Values for the parameters of the task or workflow; its defaults where left out.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<ParameterValue>,
     /// Why the run exists: `Manual` (where unset), `Rerun` (where `rerunOf` is set), or what only the operator sets:
-    /// `Schedule`, `CatchUp`, `Backfill`.
+    /// `Schedule`, `CatchUp`, `Backfill`, `Step`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// The slot that a scheduled run belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_time: Option<Time>,
+    /// The step that it is, of which run of a workflow. Set by the operator only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepOf>,
     /// The run to run again, of the same task: its slot, idempotency key and parameters are kept, unless `parameters` gives
     /// others. It does not start beside another run of the same slot: under the task's concurrencyPolicy Forbid it is
     /// refused while one goes on, otherwise it waits for it.
@@ -84,16 +98,6 @@ pub struct AutomationRunSpec {
     /// Set to true to stop the run. It cannot be taken back. Exit code and log tail of what ran are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
-}
-
-/// A task in the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TaskRef {
-    /// Name of the `AutomationTask`.
-    #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a task: lower case letters, digits and '-'"))]
-    pub name: String,
 }
 
 /// Why a run exists.
@@ -111,6 +115,8 @@ pub enum Trigger {
     Backfill,
     /// Another run is run again.
     Rerun,
+    /// It is a step of a workflow's run.
+    Step,
 }
 
 impl Trigger {
@@ -133,6 +139,24 @@ pub enum Definition {
 }
 
 impl AutomationRunSpec {
+    /// Name of the task that it runs; empty where it runs a workflow, which no task's name is.
+    #[must_use]
+    pub fn task_name(&self) -> &str {
+        self.task_ref.as_ref().map_or("", |task| task.name.as_str())
+    }
+
+    /// Name of the workflow that it runs.
+    #[must_use]
+    pub fn workflow_name(&self) -> Option<&str> {
+        self.workflow_ref.as_ref().map(|workflow| workflow.name.as_str())
+    }
+
+    /// The step that it is, where it is one: only the operator creates these.
+    #[must_use]
+    pub fn step_of(&self) -> Option<&StepOf> {
+        self.step.as_ref().filter(|_| self.triggered_by() == Trigger::Step)
+    }
+
     /// The slot that it was created for.
     #[must_use]
     pub fn slot(&self) -> Option<Timestamp> {
@@ -206,6 +230,13 @@ pub struct AutomationRunStatus {
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<ParameterValue>,
+    /// How the steps of a workflow's run stand, as they are written; those of `finally` come last.
+    #[schemars(length(max = 216), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepStatus>,
+    /// What the steps of a workflow's run came to, before those of `finally` began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps_end: Option<StepsEnd>,
     /// Name of the `ControllerRevision` that holds the definition that it ran.
     #[schemars(length(max = 63))]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConcurrencyPolicy, EnvVar, ExitCodes, History, Outcome, Owner, Parameter, PodTemplate, Resources, Retry, Schedule, Script,
+    ConcurrencyPolicy, EnvVar, ExitCodes, History, Outcome, Output, Owner, Parameter, PodTemplate, Resources, Retry, Schedule, Script,
     SecretInjection, Timeouts,
     vocabulary::{any_object, matching, no_nul_in_any, object_name, unwrapped},
 };
@@ -97,6 +97,11 @@ pub struct AutomationTaskSpec {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
+    /// What the container tells at its end, as members of the JSON object that it writes to `/dev/termination-log`. A
+    /// workflow's expressions may use what is declared here: `steps.NAME.outputs.OUTPUT`.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
     /// Secrets injected when the container starts.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

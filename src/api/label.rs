@@ -8,6 +8,12 @@ pub const NIGHTSHIFT: &str = "nightshift";
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=nightshift";
 /// Label on CronJobs, Jobs, pods and runs: the task's name.
 pub const TASK: &str = "nightshift.dev/task";
+/// Label on runs: the workflow's name.
+pub const WORKFLOW: &str = "nightshift.dev/workflow";
+/// Label on the run of a step: the run of the workflow that it is a step of.
+pub const WORKFLOW_RUN: &str = "nightshift.dev/workflow-run";
+/// Label on the run of a step: the step's name.
+pub const STEP: &str = "nightshift.dev/step";
 /// Label on CronJobs, Jobs, pods: the owning team, for cost and alert routing.
 pub const TEAM: &str = "nightshift.dev/team";
 /// Label on a Job: the run that it belongs to. A native Job gets it when it is adopted.

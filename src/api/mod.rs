@@ -7,7 +7,9 @@ mod backfill;
 pub mod condition;
 mod contract;
 pub mod label;
+mod reference;
 mod schedule;
+mod step;
 mod template;
 mod vocabulary;
 mod workflow;
@@ -16,7 +18,9 @@ pub use automation_run::*;
 pub use automation_task::*;
 pub use backfill::*;
 pub use contract::Contract;
+pub use reference::*;
 pub use schedule::*;
+pub use step::*;
 pub use template::PodTemplate;
 pub use vocabulary::*;
 pub use workflow::*;
@@ -30,7 +34,7 @@ pub const GROUP: &str = "nightshift.dev";
 /// The definitions of every kind, in the order in which they should be installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd()), Backfill::crd()]
+    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd()), Backfill::crd(), Workflow::crd()]
 }
 
 /// A run that nobody has looked at yet reads as Pending, without a write: the API server fills it in.

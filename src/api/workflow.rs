@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    LastRun, Outcome, Owner, Parameter, TaskRef,
+    History, LastRun, Outcome, Owner, Parameter, TaskRef, WorkflowRef,
     vocabulary::{any_items, matching, no_nul, unwrapped},
 };
 
@@ -37,7 +37,7 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.steps.all(s, !has(s.dependsOn) || s.dependsOn.all(d, self.steps.exists(t, t.name == d.step)))").message("steps[].dependsOn names a step that is not in steps; correct the name").field_path(".steps"),
+    validation = Rule::new("self.steps.all(s, !has(s.dependsOn) || sets.contains(self.steps.map(t, t.name), s.dependsOn.map(d, d.step)))").message("steps[].dependsOn names a step that is not in steps; correct the name").field_path(".steps"),
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !self.steps.exists(s, s.name == f.name))").message("steps and finally have an entry of the same name; rename one").field_path(".finally"),
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.dependsOn))").message("steps of finally all start when the others have ended; remove their dependsOn").field_path(".finally")
 )]
@@ -72,6 +72,9 @@ pub struct WorkflowSpec {
     /// How long things may take, in seconds. All are finite where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<WorkflowTimeouts>,
+    /// How many finished runs are kept. The runs of their steps go with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
 }
 
 /// How long a run of a workflow may take.
@@ -132,16 +135,6 @@ pub struct Step {
     pub for_each: Option<ForEach>,
 }
 
-/// A workflow in the same namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkflowRef {
-    /// Name of the `Workflow`.
-    #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a workflow: lower case letters, digits and '-'"))]
-    pub name: String,
-}
-
 /// What a step waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -176,10 +169,10 @@ pub struct StepParameter {
     pub expression: Option<String>,
 }
 
-/// A run for each item of a list.
+/// A run for each item of a list: exactly one of `items` and `expression` gives it, which `Ready` tells, since the API server
+/// has no eyes for a list of anything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.items) != has(self.expression)").message("forEach needs exactly one of items and expression"))]
 pub struct ForEach {
     /// The items, of any kind: texts, numbers, objects.
     #[schemars(schema_with = "any_items")]

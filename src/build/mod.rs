@@ -3,6 +3,7 @@
 //! Jobs and CronJobs are built as JSON and not as typed objects, because a pod template may hold fields that are newer
 //! than our client library, and a typed object would drop them.
 
+mod bundle;
 mod cron_job;
 mod job;
 mod name;
@@ -13,19 +14,20 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub use bundle::{Bundle, Unbundled};
 pub use cron_job::{CronJobSpec, cron_job};
 pub use job::{Told, first_job, next_job};
-pub use name::{backfill_run_name, cron_job_name, idempotency_key, job_name, manual_run_name, slot_run_name};
+pub use name::{backfill_run_name, cron_job_name, idempotency_key, job_name, manual_run_name, slot_run_name, step_key, step_run_name};
 pub use pod::check_template;
 pub use revision::{frozen_task, revision, revision_name};
-pub use run::{SlotRun, adopted_run, backfill_run, scheduled_run};
+pub use run::{SlotRun, StepRun, adopted_run, backfill_run, scheduled_run, step_run};
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
-use crate::api::{AutomationRun, AutomationTask, Backfill, label};
+use crate::api::{AutomationRun, AutomationTask, Backfill, Owner, Workflow, label};
 
 /// Labels of everything that belongs to the task. Never copied from the task's own, which tools use to mark what they manage.
 fn labels(task: &AutomationTask) -> BTreeMap<String, String> {
@@ -37,6 +39,20 @@ fn labels(task: &AutomationTask) -> BTreeMap<String, String> {
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .collect()
+}
+
+/// Labels of everything that belongs to a workflow.
+fn workflow_labels(workflow: &str, owner: &Owner) -> BTreeMap<String, String> {
+    [(label::MANAGED_BY, label::NIGHTSHIFT), (label::WORKFLOW, workflow), (label::TEAM, &owner.team)]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The workflow as controlling owner.
+#[must_use]
+pub fn owned_by_workflow(workflow: &Workflow) -> OwnerReference {
+    owner::<Workflow>("Workflow", &workflow.metadata, true)
 }
 
 /// The task as controlling owner: when it is deleted, so is what it owns.

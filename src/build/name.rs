@@ -50,6 +50,35 @@ pub fn idempotency_key(namespace: &str, run: &str) -> String {
     format!("{namespace}/{run}")
 }
 
+/// Longest idempotency key.
+const KEY: usize = 128;
+/// How much of a step's name the name of its run has where both do not fit.
+const STEP: usize = 24;
+
+/// The run of a step, or of an item of it, of the workflow's run of that name and UID: of no other run.
+#[must_use]
+pub fn step_run_name(run: &str, uid: &str, step: &str, item: Option<usize>) -> String {
+    let item = item.map_or(String::new(), |item| format!("-{item}"));
+    let tail = format!("{item}-{:08x}", hash(&format!("{uid} {step}{item}")) & 0xffff_ffff);
+    let room = RUN - tail.len() - 1;
+    let step = if run.len() + step.len() > room { &step[..step.len().min(STEP)] } else { step };
+    let run = &run[..run.len().min(room - step.len())];
+    format!("{}-{}{tail}", run.trim_end_matches('-'), step.trim_end_matches('-'))
+}
+
+/// The idempotency key of a step's run, from that of the workflow's run.
+#[must_use]
+pub fn step_key(key: &str, step: &str, item: Option<usize>) -> String {
+    let item = item.map_or(String::new(), |item| format!("/{item}"));
+    let whole = format!("{key}/{step}{item}");
+    if whole.len() <= KEY {
+        return whole;
+    }
+    let tail = format!("-{:016x}", hash(&whole));
+    let head: String = whole.chars().take(KEY - tail.len()).collect();
+    format!("{head}{tail}")
+}
+
 fn minutes(slot: Timestamp) -> i64 {
     slot.as_second().div_euclid(60)
 }

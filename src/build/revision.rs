@@ -7,7 +7,7 @@ use super::{labels, name::hash, owned_by_task};
 use crate::api::{AutomationTask, AutomationTaskSpec, label};
 
 /// What runs, without when: an edit of the schedule, or of how much history is kept, makes no new definition.
-fn definition(task: &AutomationTask) -> AutomationTaskSpec {
+pub(super) fn definition(task: &AutomationTask) -> AutomationTaskSpec {
     AutomationTaskSpec { schedule: None, history: None, description: None, ..task.spec.clone() }
 }
 

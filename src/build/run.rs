@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::ObjectMeta;
 
-use super::{backfill_run_name, labels, owned_by_backfill, owned_by_task};
+use super::{
+    Bundle, backfill_run_name, labels, name::step_key, owned_by_backfill, owned_by_run, owned_by_task, step_run_name, workflow_labels,
+};
 use crate::{
-    api::{AutomationRun, AutomationRunSpec, AutomationTask, Backfill, ParameterValue, TaskRef, Trigger, label},
+    api::{AutomationRun, AutomationRunSpec, AutomationTask, Backfill, ParameterValue, Step, StepOf, TaskRef, Trigger, label},
     outcome::JobSeen,
 };
 
@@ -53,15 +55,67 @@ pub fn backfill_run(task: &AutomationTask, backfill: &Backfill, of: SlotRun) -> 
     run
 }
 
+/// A run of a step of a workflow, as the planner of the workflow's run has decided it.
+#[derive(Clone, Debug)]
+pub struct StepRun<'a> {
+    /// The step.
+    pub step: &'a Step,
+    /// The index of the item, in a step with `forEach`.
+    pub item: Option<usize>,
+    /// Values for the parameters of its task or workflow.
+    pub parameters: Vec<ParameterValue>,
+    /// The slot that the workflow's run is for.
+    pub slot: Option<Timestamp>,
+    /// The idempotency key of the workflow's run.
+    pub key: &'a str,
+    /// Name of the revision that holds the bundle.
+    pub revision: &'a str,
+}
+
+/// The run of a step. It belongs to the workflow's run alone, and goes with it.
+#[must_use]
+pub fn step_run(of: &AutomationRun, bundle: &Bundle, run: StepRun) -> AutomationRun {
+    let (workflow_run, uid) = (of.metadata.name.clone().unwrap_or_default(), of.metadata.uid.as_deref().unwrap_or_default());
+    let StepRun { step, item, parameters, slot, key, revision } = run;
+    let namespace = of.metadata.namespace.as_deref().unwrap_or_default();
+    let mut marks = match (&step.task_ref, &step.workflow_ref) {
+        (Some(task), _) => bundle.task(&task.name, namespace).map(|task| labels(&task)),
+        (None, Some(workflow)) => bundle.workflows.get(&workflow.name).map(|spec| workflow_labels(&workflow.name, &spec.owner)),
+        (None, None) => None,
+    }
+    .unwrap_or_default();
+    marks.insert(label::WORKFLOW_RUN.to_owned(), workflow_run.clone());
+    marks.insert(label::STEP.to_owned(), step.name.clone());
+    let annotations = [(label::REVISION, revision.to_owned()), (label::IDEMPOTENCY_KEY, step_key(key, &step.name, item))];
+    AutomationRun {
+        metadata: ObjectMeta {
+            name: Some(step_run_name(&workflow_run, uid, &step.name, item)),
+            namespace: of.metadata.namespace.clone(),
+            labels: Some(marks),
+            annotations: Some(annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            owner_references: Some(vec![owned_by_run(of, true)]),
+            ..ObjectMeta::default()
+        },
+        spec: AutomationRunSpec {
+            task_ref: step.task_ref.clone(),
+            workflow_ref: step.workflow_ref.clone(),
+            parameters,
+            trigger: Some(Trigger::Step),
+            scheduled_time: slot.map(Time),
+            step: Some(StepOf { workflow_run, name: step.name.clone(), item: item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)) }),
+            ..AutomationRunSpec::default()
+        },
+        status: None,
+    }
+}
+
 fn spec(task: &AutomationTask, trigger: Trigger, slot: Option<Timestamp>, parameters: Vec<ParameterValue>) -> AutomationRunSpec {
     AutomationRunSpec {
-        task_ref: TaskRef { name: task.metadata.name.clone().unwrap_or_default() },
+        task_ref: Some(TaskRef { name: task.metadata.name.clone().unwrap_or_default() }),
         parameters,
         trigger: Some(trigger),
         scheduled_time: slot.map(Time),
-        rerun_of: None,
-        definition: None,
-        cancel: None,
+        ..AutomationRunSpec::default()
     }
 }
 

@@ -22,6 +22,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Task,
+    Workflow,
     Run,
     Backfill,
     CronJob,
@@ -54,6 +55,7 @@ impl Wrote {
         let (namespace, name) = (self.namespace.as_str(), self.name.as_str());
         let seen = match self.kind {
             Kind::Task => caches.tasks.get(namespace, name).and_then(|o| o.resource_version()),
+            Kind::Workflow => caches.workflows.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::Run => caches.runs.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::Backfill => caches.backfills.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::CronJob => caches.cron_jobs.get(namespace, name).and_then(|o| o.resource_version()),

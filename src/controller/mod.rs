@@ -11,6 +11,8 @@ mod expectations;
 mod left;
 mod report;
 mod turns;
+mod workflow;
+mod workflow_run;
 
 pub use context::Context;
 pub use error::Error;
@@ -63,12 +65,16 @@ impl Operator {
         let (caches, watch) = observe::start(&client, namespaces, touched);
         let context = Arc::new(Context::new(client, caches, clock, metrics, leadership));
         let (task_queue, tasks) = mpsc::unbounded_channel();
+        let (workflow_queue, workflows) = mpsc::unbounded_channel();
         let (run_queue, runs) = mpsc::unbounded_channel();
+        let (workflow_run_queue, workflow_runs) = mpsc::unbounded_channel();
         let (backfill_queue, backfills) = mpsc::unbounded_channel();
         let queue = move |one| {
             let _ = match one {
                 Touched::Task(task) => task_queue.send(task).map_err(drop),
+                Touched::Workflow(workflow) => workflow_queue.send(workflow).map_err(drop),
                 Touched::Run(run) => run_queue.send(run).map_err(drop),
+                Touched::WorkflowRun(run) => workflow_run_queue.send(run).map_err(drop),
                 Touched::Backfill(backfill) => backfill_queue.send(backfill).map_err(drop),
             };
         };
@@ -81,6 +87,8 @@ impl Operator {
         };
         let task_loop = drive(context.caches.tasks.store(), tasks, context.clone(), automation_task::reconcile);
         let run_loop = drive(context.caches.runs.store(), runs, context.clone(), automation_run::reconcile);
+        let workflow_loop = drive(context.caches.workflows.store(), workflows, context.clone(), workflow::reconcile);
+        let workflow_run_loop = drive(context.caches.runs.store(), workflow_runs, context.clone(), workflow_run::reconcile);
         let backfill_loop = drive(context.caches.backfills.store(), backfills, context.clone(), backfill::reconcile);
         let run = async move {
             // Any of them ending means the process must: a half of an operator would look alive.
@@ -89,6 +97,8 @@ impl Operator {
                 () = sort => {}
                 () = task_loop => {}
                 () = run_loop => {}
+                () = workflow_loop => {}
+                () = workflow_run_loop => {}
                 () = backfill_loop => {}
             }
         };

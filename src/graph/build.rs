@@ -63,6 +63,9 @@ fn limit(given: Option<i32>) -> usize {
 }
 
 fn node(field: String, step: &Step, index: &BTreeMap<&str, usize>, problems: &mut Vec<String>) -> Node {
+    if step.for_each.as_ref().is_some_and(|each| each.items.is_some() == each.expression.is_some()) {
+        problems.push(format!("{field}.forEach: needs exactly one of items and expression"));
+    }
     let mut parse = |of: String, text: &str| match Expression::parse(text, EXAMPLE) {
         Ok(expression) => Some(expression),
         Err(problem) => {

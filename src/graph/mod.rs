@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod decide;
+mod definition;
 mod each;
 mod end;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
 pub use check::{Target, check};
+pub use definition::Definition;
 
 use crate::{
     api::{Outcome, ParameterValue},

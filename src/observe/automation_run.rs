@@ -34,7 +34,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     let namespace = run.namespace().unwrap_or_default();
     let name = run.name_any();
     let mut seen = Seen {
-        task: caches.tasks.get(&namespace, &run.spec.task_ref.name),
+        task: caches.tasks.get(&namespace, run.spec.task_name()),
         run: run.clone(),
         frozen: None,
         siblings: Vec::new(),
@@ -45,6 +45,9 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     };
     if ledger::is_finished(&run) {
         return Ok(seen);
+    }
+    if run.spec.step_of().is_some() {
+        bundled(client, caches, &mut seen).await?;
     }
     let mut jobs: Vec<Arc<Job>> = caches.jobs.group(&key("run", &namespace, &name)).into_iter().filter(|job| belongs(job, &run)).collect();
     for expected in expected_jobs(&run) {
@@ -67,7 +70,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     if seen.jobs.is_empty() || repeats {
         seen.siblings = siblings(client, caches, &run).await?;
     }
-    if seen.jobs.is_empty() {
+    if seen.jobs.is_empty() && seen.frozen.is_none() {
         seen.frozen = frozen(client, &seen).await?;
     }
     seen.jobs.sort_by_key(|job| (job.attempt, job.created));
@@ -86,10 +89,24 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     Ok(seen)
 }
 
+/// The run of a workflow's step has its task from the bundle that the workflow's run began with, whatever becomes of the
+/// task meanwhile.
+async fn bundled(client: &Client, caches: &Caches, seen: &mut Seen) -> Result<(), Error> {
+    let namespace = seen.run.namespace().unwrap_or_default();
+    let name = seen.run.annotations().get(label::REVISION).cloned().unwrap_or_default();
+    let definition = caches.definitions.named(client, &namespace, &name).await?;
+    seen.task = definition.and_then(|definition| definition.bundle.task(seen.run.spec.task_name(), &namespace)).map(Arc::new);
+    seen.frozen = if seen.task.is_none() { Some(Frozen::Gone(name)) } else { None };
+    Ok(())
+}
+
 /// The runs of its task. A rerun asks the server: what goes on of the same slot may be newer than the cache is.
 async fn siblings(client: &Client, caches: &Caches, run: &AutomationRun) -> Result<Vec<Arc<AutomationRun>>, Error> {
+    if run.spec.step_of().is_some() {
+        return Ok(Vec::new());
+    }
     let namespace = run.namespace().unwrap_or_default();
-    let task = &run.spec.task_ref.name;
+    let task = run.spec.task_name();
     if run.spec.rerun_of.is_none() {
         return Ok(caches.runs.group(&key("task", &namespace, task)));
     }
@@ -102,7 +119,10 @@ async fn siblings(client: &Client, caches: &Caches, run: &AutomationRun) -> Resu
 /// The definition that the run is to start from, where that is not the task as it is.
 async fn frozen(client: &Client, seen: &Seen) -> Result<Option<Frozen>, Error> {
     match wanted_revision(seen) {
-        Some(name) => definition(client, &seen.run.namespace().unwrap_or_default(), seen.task.as_deref(), name).await,
+        Some(name) => {
+            let of = (seen.run.spec.task_name(), seen.task.as_deref());
+            definition(client, &seen.run.namespace().unwrap_or_default(), of, name).await
+        }
         None => Ok(None),
     }
 }
@@ -111,7 +131,7 @@ async fn frozen(client: &Client, seen: &Seen) -> Result<Option<Frozen>, Error> {
 pub(super) async fn definition(
     client: &Client,
     namespace: &str,
-    task: Option<&AutomationTask>,
+    (of, task): (&str, Option<&AutomationTask>),
     name: String,
 ) -> Result<Option<Frozen>, Error> {
     if task.is_some_and(|task| build::revision_name(task) == name) {
@@ -119,7 +139,10 @@ pub(super) async fn definition(
     }
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<ControllerRevision>(&()));
     let found = api.get_opt(&name).await.map_err(reading(format!("revision {name}")))?;
-    let task = found.and_then(|revision| build::frozen_task(&serde_json::to_value(revision).ok()?));
+    let found = found.and_then(|revision| serde_json::to_value(revision).ok());
+    // The original of a step's run lies in a bundle.
+    let in_bundle = |revision: &Value| build::Bundle::of_revision(revision)?.task(of, namespace);
+    let task = found.and_then(|revision| build::frozen_task(&revision).or_else(|| in_bundle(&revision)));
     Ok(Some(task.map_or(Frozen::Gone(name), |task| Frozen::Task(Arc::new(task)))))
 }
 
@@ -153,7 +176,11 @@ pub(crate) fn expected_jobs(run: &AutomationRun) -> Vec<String> {
 pub(crate) fn is_same(there: &AutomationRun, wanted: &AutomationRun) -> bool {
     let recorded = |run: &AutomationRun| run.annotations().get(label::ADOPTED_UID).cloned();
     let by = |run: &AutomationRun| run.annotations().get(label::BACKFILL_UID).cloned();
-    let of = |run: &AutomationRun| (run.spec.task_ref.clone(), run.spec.scheduled_time.clone(), by(run));
+    let of = |run: &AutomationRun| (run.spec.task_ref.clone(), run.spec.workflow_ref.clone(), run.spec.scheduled_time.clone(), by(run));
+    if wanted.spec.step.is_some() {
+        let owners = |run: &AutomationRun| run.owner_references().iter().map(|owner| owner.uid.clone()).collect::<Vec<_>>();
+        return (&there.spec.step, of(there), owners(there)) == (&wanted.spec.step, of(wanted), owners(wanted));
+    }
     recorded(there) == recorded(wanted) && of(there) == of(wanted) && (wanted.spec.scheduled_time.is_some() || recorded(wanted).is_some())
 }
 
@@ -164,7 +191,7 @@ pub(crate) fn belongs(job: &Job, run: &AutomationRun) -> bool {
     let marked = job.labels().get(label::RUN);
     let free = marked.is_none() || marked == run.metadata.name.as_ref();
     let recorded = free && run.annotations().get(label::ADOPTED_UID).is_some_and(|recorded| Some(recorded) == job.uid().as_ref());
-    let of_task = job.labels().get(label::TASK) == Some(&run.spec.task_ref.name);
+    let of_task = job.labels().get(label::TASK) == run.spec.task_ref.as_ref().map(|task| &task.name);
     of_task && (owned || recorded)
 }
 

@@ -24,7 +24,7 @@ pub async fn observe(client: &Client, caches: &Caches, backfill: Arc<Backfill>) 
     let status = backfill.status.clone().unwrap_or_default();
     let over = status.phase == Some(BackfillPhase::Finished);
     let frozen = match status.revision.filter(|_| !over) {
-        Some(revision) => definition(client, &namespace, task.as_deref(), revision).await?,
+        Some(revision) => definition(client, &namespace, (name, task.as_deref()), revision).await?,
         None => None,
     };
     let mut gone = Vec::new();

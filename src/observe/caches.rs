@@ -1,4 +1,4 @@
-//! The six watches of the operator, and which objects a change concerns.
+//! The seven watches of the operator.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -20,12 +20,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Cache,
+    definitions::Definitions,
     events::Warnings,
     told::{Told, Watched},
+    touched::{Touched, touched_run},
 };
 use crate::{
-    admission,
-    api::{AutomationRun, AutomationTask, Backfill, BackfillPhase, Phase, label},
+    api::{AutomationRun, AutomationTask, Backfill, BackfillPhase, Step, Workflow, label},
     ledger,
     outcome::{JobSeen, PodSeen},
     plan::automation_task::CronJobSeen,
@@ -38,7 +39,9 @@ const PAGE: u32 = 200;
 pub struct Caches {
     /// Tasks.
     pub tasks: Cache<AutomationTask>,
-    /// Runs, by task.
+    /// Workflows, by the tasks and workflows of their steps.
+    pub workflows: Cache<Workflow>,
+    /// Runs, by task or workflow; those of steps by the workflow's run.
     pub runs: Cache<AutomationRun>,
     /// Backfills, by task.
     pub backfills: Cache<Backfill>,
@@ -49,17 +52,7 @@ pub struct Caches {
     /// Pods of ours, by Job.
     pub pods: Cache<Pod>,
     pub(super) warnings: Warnings,
-}
-
-/// What has to be looked at again.
-#[derive(Clone, Debug)]
-pub enum Touched {
-    /// A task.
-    Task(ObjectRef<AutomationTask>),
-    /// A run.
-    Run(ObjectRef<AutomationRun>),
-    /// A backfill.
-    Backfill(ObjectRef<Backfill>),
+    pub(super) definitions: Definitions,
 }
 
 /// Names a group: what it is of, and the namespaced name.
@@ -74,7 +67,7 @@ pub(super) fn is_evidence(pod: &Pod) -> bool {
 }
 
 /// Whether a backfill is not over.
-fn goes_on(backfill: &Backfill) -> bool {
+pub(super) fn goes_on(backfill: &Backfill) -> bool {
     backfill.status.as_ref().is_none_or(|status| status.phase != Some(BackfillPhase::Finished))
 }
 
@@ -108,17 +101,43 @@ fn label_key<K: ResourceExt>(object: &K, of: &str, label: &str) -> Option<String
     object.labels().get(label).map(|name| key(of, &object.namespace().unwrap_or_default(), name))
 }
 
+/// Which group a run belongs to.
+fn run_group(run: &AutomationRun) -> String {
+    let namespace = run.namespace().unwrap_or_default();
+    match (run.spec.step_of(), run.spec.workflow_name()) {
+        (Some(step), _) => key("parent", &namespace, &step.workflow_run),
+        (None, Some(workflow)) => key("workflow", &namespace, workflow),
+        (None, None) => key("task", &namespace, run.spec.task_name()),
+    }
+}
+
+/// The tasks and workflows that a workflow's steps name.
+fn named_by(workflow: &Workflow) -> Vec<String> {
+    let namespace = workflow.namespace().unwrap_or_default();
+    let steps = workflow.spec.steps.iter().chain(&workflow.spec.finally);
+    let names = |step: &Step| {
+        let task = step.task_ref.as_ref().map(|task| key("task", &namespace, &task.name));
+        task.into_iter().chain(step.workflow_ref.as_ref().map(|workflow| key("workflow", &namespace, &workflow.name)))
+    };
+    let mut all: Vec<String> = steps.flat_map(names).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 impl Caches {
     fn new(watches: usize) -> Self {
         Self {
             tasks: Cache::new(watches, |_| Vec::new()),
-            runs: Cache::new(watches, |run| vec![key("task", &run.namespace().unwrap_or_default(), &run.spec.task_ref.name)]),
+            workflows: Cache::new(watches, named_by),
+            runs: Cache::new(watches, |run| vec![run_group(run)]),
             backfills: Cache::new(watches, |b| vec![key("task", &b.namespace().unwrap_or_default(), &b.spec.task_ref.name)]),
             cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()).that(cron_job_tells),
             jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect())
                 .that(job_tells),
             pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()).that(pod_tells),
             warnings: Warnings::default(),
+            definitions: Definitions::default(),
         }
     }
 
@@ -127,6 +146,7 @@ impl Caches {
     pub fn unsynced(&self) -> Vec<&'static str> {
         let kinds = [
             ("automationtasks", self.tasks.is_synced()),
+            ("workflows", self.workflows.is_synced()),
             ("automationruns", self.runs.is_synced()),
             ("backfills", self.backfills.is_synced()),
             ("cronjobs", self.cron_jobs.is_synced()),
@@ -140,6 +160,7 @@ impl Caches {
     pub async fn synced(&self) {
         // A store that will never be ready belongs to an operator that is being dropped.
         let _ = self.tasks.store().wait_until_ready().await;
+        let _ = self.workflows.store().wait_until_ready().await;
         let _ = self.runs.store().wait_until_ready().await;
         let _ = self.backfills.store().wait_until_ready().await;
         let _ = self.cron_jobs.store().wait_until_ready().await;
@@ -154,64 +175,8 @@ impl Caches {
         let runs = self.runs.store().state().into_iter().filter(|run| !ledger::is_finished(run));
         let backfills = self.backfills.store().state().into_iter().filter(|backfill| goes_on(backfill));
         let backfills = backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
-        tasks.chain(runs.map(|run| Touched::Run(ObjectRef::from_obj(&*run)))).chain(backfills).collect()
-    }
-
-    /// A task concerns its backfills too, and the runs that wait for it to exist, or to be corrected.
-    fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
-        let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
-        let of_task = key("task", &namespace, &name);
-        let backfills = self.backfills.group(&of_task).into_iter().filter(|backfill| goes_on(backfill));
-        let backfills = backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
-        let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run));
-        let waiting = waiting.map(|run| Touched::Run(ObjectRef::from_obj(&*run)));
-        std::iter::once(Touched::Task(ObjectRef::from_obj(task))).chain(waiting).chain(backfills).collect()
-    }
-
-    /// The runs of a task that wait for another to end.
-    fn queued(&self, of_task: &str) -> Vec<Touched> {
-        let queued = |run: &Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
-        self.runs.group(of_task).into_iter().filter(queued).map(|run| Touched::Run(ObjectRef::from_obj(&*run))).collect()
-    }
-
-    /// A run concerns itself until it is finished, and its task when it comes, ends or goes: not when it goes on, of which
-    /// `update` is a sign where its first Job was made before. When it ends or goes it concerns those that wait for it.
-    fn run_touched(&self, run: &AutomationRun, update: bool) -> Vec<Touched> {
-        let namespace = run.namespace().unwrap_or_default();
-        let task = Touched::Task(ObjectRef::new(&run.spec.task_ref.name).within(&namespace));
-        let backfill = run.labels().get(label::BACKFILL).map(|name| Touched::Backfill(ObjectRef::new(name).within(&namespace)));
-        let gone = self.runs.get(&namespace, &run.name_any()).is_none_or(|there| there.uid() != run.uid());
-        if ledger::is_finished(run) || gone {
-            let queued = self.queued(&key("task", &namespace, &run.spec.task_ref.name));
-            return std::iter::once(task).chain(backfill).chain(queued).collect();
-        }
-        let itself = Touched::Run(ObjectRef::from_obj(run));
-        if update && ledger::is_started(run) { vec![itself] } else { vec![itself, task] }
-    }
-
-    fn labelled_task<K: ResourceExt>(object: &K) -> Option<Touched> {
-        let task = object.labels().get(label::TASK)?;
-        Some(Touched::Task(ObjectRef::new(task).within(&object.namespace()?)))
-    }
-
-    fn labelled_run<K: ResourceExt>(object: &K) -> Option<Touched> {
-        let run = object.labels().get(label::RUN)?;
-        Some(Touched::Run(ObjectRef::new(run).within(&object.namespace()?)))
-    }
-
-    /// A CronJob concerns the task that owns it, also where somebody took its label off, and the one that it is labelled
-    /// with, whose name it may take.
-    fn cron_job_touched(cron_job: &CronJob) -> Vec<Touched> {
-        let namespace = cron_job.namespace().unwrap_or_default();
-        let owners = cron_job.owner_references().iter().filter(|owner| owner.kind == "AutomationTask");
-        let owners = owners.map(|owner| Touched::Task(ObjectRef::new(&owner.name).within(&namespace)));
-        owners.chain(Self::labelled_task(cron_job)).collect()
-    }
-
-    /// A Job that has a run concerns that run; one that has none concerns the task, which adopts it. The name of a run
-    /// that is being adopted is the Job's own, mostly.
-    fn job_touched(job: &Job) -> Vec<Touched> {
-        Self::labelled_run(job).or_else(|| Self::labelled_task(job)).into_iter().collect()
+        let workflows = self.workflows.store().state().into_iter().map(|workflow| Touched::Workflow(ObjectRef::from_obj(&*workflow)));
+        tasks.chain(workflows).chain(runs.map(|run| touched_run(&run))).chain(backfills).collect()
     }
 
     /// A pod that has ended and then goes while its Job stands (evicted, deleted by somebody) stays as it was last seen:
@@ -252,11 +217,6 @@ impl Caches {
         }
         self.jobs.take(watch, event)
     }
-
-    fn pod_touched(&self, pod: &Pod) -> Vec<Touched> {
-        let job = pod.labels().get(label::JOB_NAME).and_then(|job| self.jobs.get(&pod.namespace()?, job));
-        job.and_then(|job| Self::labelled_run(&*job)).into_iter().collect()
-    }
 }
 
 /// Starts the watches, for all namespaces or for those given, and returns the caches that they feed. What each event
@@ -272,6 +232,12 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         watches.push(
             told(client, scope, Config::default())
                 .map(move |event| own.tasks.take(index, event).iter().flat_map(|task| own.task_touched(task)).collect())
+                .boxed(),
+        );
+        let own = caches.clone();
+        watches.push(
+            told(client, scope, Config::default())
+                .map(move |event| own.workflows.take(index, event).iter().flat_map(|workflow| own.workflow_touched(workflow)).collect())
                 .boxed(),
         );
         let own = caches.clone();

@@ -5,15 +5,22 @@ mod automation_task;
 pub(crate) mod backfill;
 mod cache;
 mod caches;
+mod definitions;
 mod events;
 mod listing;
 mod told;
+mod touched;
+mod workflow;
+mod workflow_run;
 
 pub use automation_run::observe as automation_run;
 pub use automation_task::{cron_job, observe as automation_task};
 pub use backfill::observe as backfill;
 pub use cache::Cache;
-pub use caches::{Caches, Touched, start};
+pub use caches::{Caches, start};
+pub use touched::Touched;
+pub use workflow::observe as workflow;
+pub use workflow_run::observe as workflow_run;
 
 /// The API server would not tell.
 #[derive(Debug, thiserror::Error)]

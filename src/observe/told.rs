@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::{
     api::{
         AutomationRun, AutomationRunSpec, AutomationRunStatus, AutomationTask, AutomationTaskSpec, AutomationTaskStatus, Backfill,
-        BackfillSpec, BackfillStatus, label,
+        BackfillSpec, BackfillStatus, Workflow, WorkflowSpec, WorkflowStatus, label,
     },
     ledger,
 };
@@ -153,6 +153,16 @@ impl From<OurRead<AutomationTaskSpec, AutomationTaskStatus>> for AutomationTask 
     }
 }
 
+impl Watched for Workflow {
+    type Read = OurRead<WorkflowSpec, WorkflowStatus>;
+}
+
+impl From<OurRead<WorkflowSpec, WorkflowStatus>> for Workflow {
+    fn from(read: OurRead<WorkflowSpec, WorkflowStatus>) -> Self {
+        Self { metadata: read.metadata.into(), spec: read.spec, status: read.status }
+    }
+}
+
 impl Watched for AutomationRun {
     type Read = OurRead<AutomationRunSpec, AutomationRunStatus>;
 }
@@ -172,7 +182,9 @@ fn slim(run: &mut AutomationRun) {
     // A backfill counts its runs once they have ended.
     let backfill = run.metadata.labels.take().and_then(|mut labels| labels.remove_entry(label::BACKFILL));
     run.metadata.labels = backfill.map(|(key, name)| BTreeMap::from([(key, name)]));
-    run.metadata.owner_references = None;
+    // What a step came to is looked at until the workflow's run is over.
+    let is_step = run.spec.step_of().is_some();
+    run.metadata.owner_references = run.metadata.owner_references.take().filter(|_| is_step);
     let adopted = [label::ADOPTED_JOB, label::ADOPTED_UID, label::BACKFILL_UID, label::IDEMPOTENCY_KEY];
     if let Some(mut annotations) = run.metadata.annotations.take() {
         annotations.retain(|key, _| adopted.contains(&key.as_str()));
@@ -188,6 +200,7 @@ fn slim(run: &mut AutomationRun) {
             message: status.message,
             start_time: status.start_time,
             completion_time: status.completion_time,
+            outputs: status.outputs.filter(|_| is_step),
             // That of others is made from their own names, or stands in an annotation.
             idempotency_key: status.idempotency_key.filter(|_| run.spec.rerun_of.is_some()),
             ..AutomationRunStatus::default()

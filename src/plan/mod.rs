@@ -15,6 +15,9 @@
 pub mod automation_run;
 pub mod automation_task;
 pub mod backfill;
+mod identity;
+pub mod workflow;
+pub mod workflow_run;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

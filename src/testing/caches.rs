@@ -208,7 +208,7 @@ impl Caches {
     }
 
     pub fn runs_of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a Arc<AutomationRun>> {
-        self.runs.iter().filter(move |run| run.spec.task_ref.name == task)
+        self.runs.iter().filter(move |run| run.spec.task_name() == task)
     }
 
     fn touched(
@@ -221,14 +221,14 @@ impl Caches {
     ) -> Vec<Key> {
         let by_task = tasks.iter().flat_map(|task| self.task_touched(&task.name_any()));
         let by_run = runs.iter().flat_map(|run| {
-            let task = Key::Task(run.spec.task_ref.name.clone());
+            let task = Key::Task(run.spec.task_name().to_owned());
             let gone = self.runs.get(&run.name_any()).is_none_or(|there| there.uid() != run.uid());
             if !ledger::is_finished(run) && !gone {
                 return vec![task, Key::Run(run.name_any())];
             }
             let backfill = run.labels().get(label::BACKFILL).map(|name| Key::Backfill(name.clone()));
             let queued = |run: &&Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
-            let queued = self.runs_of(&run.spec.task_ref.name).filter(queued).map(|run| Key::Run(run.name_any()));
+            let queued = self.runs_of(run.spec.task_name()).filter(queued).map(|run| Key::Run(run.name_any()));
             std::iter::once(task).chain(backfill).chain(queued).collect()
         });
         let by_cron_job = cron_jobs.iter().filter_map(|cron_job| Some(Key::Task(cron_job.labels().get(label::TASK)?.clone())));

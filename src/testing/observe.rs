@@ -58,7 +58,7 @@ fn revisions(cluster: &Cluster, task: &AutomationTask) -> Vec<RevisionSeen> {
         return Vec::new();
     }
     let name = task.name_any();
-    let runs = || cluster.runs.iter().filter(|run| run.spec.task_ref.name == name).map(AsRef::as_ref);
+    let runs = || cluster.runs.iter().filter(|run| run.spec.task_name() == name).map(AsRef::as_ref);
     cluster.revisions.iter().map(|revision| RevisionSeen::read(&**revision, runs())).collect()
 }
 
@@ -92,7 +92,7 @@ pub fn backfill(cluster: &Cluster, caches: &Caches, backfill: &Arc<Backfill>) ->
 /// What is known about a run.
 pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> automation_run::Seen {
     let mut seen = automation_run::Seen {
-        task: caches.tasks.get(&run.spec.task_ref.name).cloned(),
+        task: caches.tasks.get(run.spec.task_name()).cloned(),
         run: run.clone(),
         frozen: None,
         siblings: Vec::new(),
@@ -114,8 +114,8 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
     seen.jobs = jobs.iter().map(|job| read_job(cluster, caches, job)).collect();
     let repeats = run.spec.rerun_of.is_some() && run.status.as_ref().is_none_or(|status| status.idempotency_key.is_none());
     if seen.jobs.is_empty() || repeats {
-        let task = &run.spec.task_ref.name;
-        let live = cluster.runs.iter().filter(|other| other.spec.task_ref.name == *task);
+        let task = run.spec.task_name();
+        let live = cluster.runs.iter().filter(|other| other.spec.task_name() == task);
         let is_rerun = run.spec.rerun_of.is_some();
         seen.siblings = if is_rerun { live.cloned().collect() } else { caches.runs_of(task).cloned().collect() };
     }

@@ -34,7 +34,6 @@ pub struct Mishaps {
 
 /// A plan, and what it was made from.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few thousand of them live for a test")]
 pub enum Planned {
     Task { seen: automation_task::Seen, now: Timestamp, plan: Plan<AutomationTaskStatus> },
     Run { seen: automation_run::Seen, now: Timestamp, plan: Plan<AutomationRunStatus> },

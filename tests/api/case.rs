@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, stream};
 use kube::Client;
-use nightshift::api::{AutomationRun, AutomationTask, Backfill};
+use nightshift::api::{AutomationRun, AutomationTask, Backfill, Workflow};
 use serde_json::Value;
 
 use crate::{
@@ -51,6 +51,7 @@ async fn run(client: &Client, namespace: &str, case: Case) -> Result<(), String>
 fn readable(stored: Value) -> Result<(), serde_json::Error> {
     match stored["kind"].as_str() {
         Some("AutomationTask") => serde_json::from_value::<AutomationTask>(stored).map(drop),
+        Some("Workflow") => serde_json::from_value::<Workflow>(stored).map(drop),
         Some("Backfill") => serde_json::from_value::<Backfill>(stored).map(drop),
         _ => serde_json::from_value::<AutomationRun>(stored).map(drop),
     }
@@ -74,6 +75,17 @@ pub fn run_of(spec: &str) -> Value {
 /// The same under another name.
 pub fn run_named(name: &str, spec: &str) -> Value {
     object("AutomationRun", name, "{taskRef: {name: nightly-import}}", spec)
+}
+
+/// A workflow of two steps, changed by a merge patch of its spec.
+pub fn workflow(spec: &str) -> Value {
+    workflow_named("nightly-import", spec)
+}
+
+/// The same under another name.
+pub fn workflow_named(name: &str, spec: &str) -> Value {
+    let minimal = "{owner: {team: data-platform}, steps: [{name: fetch, taskRef: {name: fetch}}, {name: load, taskRef: {name: load}, dependsOn: [{step: fetch}]}]}";
+    object("Workflow", name, minimal, spec)
 }
 
 /// A backfill of that task over a month, changed by a merge patch of its spec.

@@ -6,7 +6,7 @@ use nightshift::api::AutomationTask;
 use serde_json::{Value, json};
 
 use crate::{
-    case::{backfill, run_of, task},
+    case::{backfill, run_of, task, workflow},
     schema::{Text, schemas, texts},
     server::{Keep, create},
     support::{install_crds, with_temp_namespace},
@@ -148,8 +148,20 @@ fn subjects() -> Vec<(Value, Vec<Text>)> {
     let schemas = schemas();
     let run = r"{parameters: [{name: DAY, value: '2026-01-31'}]}";
     let rerun = "{rerunOf: nightly-import-0, definition: Original, parameters: [{name: DAY, value: '2026-01-31'}]}";
+    let order = r"{description: d, parameters: [{name: DAY, description: d, default: d}, {name: KIND, pattern: d}],
+        steps: [{name: fetch, taskRef: {name: t}},
+            {name: load, workflowRef: {name: w}, dependsOn: [{step: fetch}], when: 'true', parameters: [{name: A, value: v}, {name: B, expression: item}],
+             forEach: {expression: '[1]'}}],
+        finally: [{name: notify, taskRef: {name: t}, when: 'true'}]}";
     // The first two are tasks: they are read back as such.
-    let objects = [(task(RICH), 0), (task(&rich_with_script().to_string()), 0), (run_of(run), 1), (run_of(rerun), 1), (backfill(run), 2)];
+    let objects = [
+        (task(RICH), 0),
+        (task(&rich_with_script().to_string()), 0),
+        (run_of(run), 1),
+        (run_of(rerun), 1),
+        (backfill(run), 2),
+        (workflow(order), 3),
+    ];
     objects
         .map(|(object, kind)| {
             let mut found = Vec::new();

@@ -17,3 +17,4 @@ mod schema;
 mod selection;
 mod server;
 mod task;
+mod workflow;

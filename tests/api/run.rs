@@ -15,7 +15,21 @@ async fn refuses_a_run_of_nothing_or_of_what_nobody_may_ask() {
         let cases = vec![
             rejects("a name of 56 characters", run_named(&"a".repeat(56), "{}"), "metadata.name", "at most 55 characters"),
             rejects("a name with dots", run_named("nightly.import", "{}"), "metadata.name", "without dots"),
-            rejects("no task", run_of("taskRef: null"), "spec.taskRef", "Required"),
+            rejects("neither task nor workflow", run_of("taskRef: null"), "spec", "exactly one of taskRef and workflowRef"),
+            rejects("a task and a workflow", run_of("workflowRef: {name: w}"), "spec", "exactly one of taskRef and workflowRef"),
+            rejects(
+                "a workflow with dots",
+                run_of("{taskRef: null, workflowRef: {name: a.b}}"),
+                "spec.workflowRef.name",
+                "must be the name of a workflow",
+            ),
+            rejects(
+                "a step of nothing",
+                run_of("step: {workflowRun: nightly-1, name: fetch}"),
+                "spec.step",
+                "which the operator sets; leave both out",
+            ),
+            rejects("the trigger Step without a step", run_of("trigger: Step"), "spec.step", "which the operator sets; leave both out"),
             rejects("a task without a name", run_of("taskRef: {name: null}"), "spec.taskRef.name", "Required"),
             rejects("an empty task", run_of("taskRef: {name: ''}"), "spec.taskRef.name", "at least 1"),
             rejects(
@@ -135,6 +149,7 @@ async fn accepts_a_run_as_people_and_the_operator_write_it() {
             accepts("the least that a run needs", run_of("{}")),
             accepts("a name of 55 characters", run_named(&"a".repeat(55), "{}")),
             accepts("a generated name", generated),
+            accepts("a run of a workflow", run_of("{taskRef: null, workflowRef: {name: nightly-import}}")),
             accepts("parameters of all kinds", run_of(r#"parameters: [{name: A, value: ''}, {name: _b1, value: "$(date) '\"\n"}]"#)),
             accepts("a run on demand that says so", run_of("trigger: Manual")),
             accepts("a run cancelled before it began", run_of("cancel: true")),

@@ -10,7 +10,7 @@ use nightshift::api::{AutomationRun, AutomationTask, Backfill};
 use serde_json::json;
 
 use crate::{
-    case::{backfill_named, run_named, task_named},
+    case::{backfill_named, run_named, task_named, workflow_named},
     server::{Keep, create, patch_status},
     support::{eventually, install_crds, kubectl_ok, operator_client, with_temp_namespace},
 };
@@ -108,6 +108,7 @@ async fn short_names_and_the_category_print_columns() {
         create(&client, &namespace, &backfill_named("november", "{taskRef: {name: import-that-is-not}}"), Keep::Stored)
             .await
             .expect("a backfill");
+        create(&client, &namespace, &workflow_named("nightly", "{}"), Keep::Stored).await.expect("a workflow");
         let get = async |what: &str, wide: &str| {
             let table = kubectl_ok(&["get", what, "--namespace", &namespace, "--output", wide], None).await;
             let title = table.lines().find(|line| line.starts_with("NAME")).unwrap_or_default().to_owned();
@@ -117,14 +118,19 @@ async fn short_names_and_the_category_print_columns() {
         assert_eq!(title, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE");
         assert!(table.contains("import") && table.contains("data-platform"), "{table}");
         assert_eq!(get("atask", "wide").await.0, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE CLOCK ACTIVE STATUS");
-        assert_eq!(get("arun", "").await.0, "NAME TASK PHASE OUTCOME REASON ATTEMPTS DURATION AGE");
-        assert_eq!(get("arun", "wide").await.0, "NAME TASK PHASE OUTCOME REASON ATTEMPTS DURATION AGE SLOT TRIGGER MESSAGE");
+        assert_eq!(get("arun", "").await.0, "NAME RUNS PHASE OUTCOME REASON ATTEMPTS DURATION AGE");
+        assert_eq!(get("arun", "wide").await.0, "NAME RUNS PHASE OUTCOME REASON ATTEMPTS DURATION AGE SLOT OF TRIGGER MESSAGE");
         assert_eq!(get("abackfill", "").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE");
         assert_eq!(get("abackfill", "wide").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
+        assert_eq!(get("awf", "").await.0, "NAME STEPS LAST OUTCOME OWNER READY AGE");
+        assert_eq!(get("awf", "wide").await.0, "NAME STEPS LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
         let (_, all) = get("nightshift", "name").await;
-        for one in
-            ["automationtask.nightshift.dev/import\n", "automationrun.nightshift.dev/import-1\n", "backfill.nightshift.dev/november\n"]
-        {
+        for one in [
+            "automationtask.nightshift.dev/import\n",
+            "automationrun.nightshift.dev/import-1\n",
+            "backfill.nightshift.dev/november\n",
+            "workflow.nightshift.dev/nightly\n",
+        ] {
             assert!(all.contains(one), "{one} in {all}");
         }
     })

@@ -46,6 +46,7 @@ fn url(namespace: &str, object: &Value) -> String {
         Some("AutomationTask") => "automationtasks",
         Some("AutomationRun") => "automationruns",
         Some("Backfill") => "backfills",
+        Some("Workflow") => "workflows",
         other => panic!("not a kind of ours: {other:?}"),
     };
     format!("/apis/nightshift.dev/v1alpha1/namespaces/{namespace}/{plural}")

@@ -30,6 +30,7 @@ resources:
   requests: {cpu: 100m, memory: 128Mi}
   limits: {cpu: 2, memory: 512Mi, ephemeral-storage: 1Gi}
 serviceAccountName: import
+outputs: [{name: rows, type: Integer, description: lines that were read}]
 parameters:
 - {name: DAY, description: The day to load., default: '2026-01-31', required: false}
 - {name: MODE, enum: [full, delta]}

@@ -74,7 +74,7 @@ pub fn finished(name: &str, task: &AutomationTask, real: &AutomationRun) -> Auto
         owner_references: Some(vec![nightshift::build::owned_by_task(task)]),
         ..Default::default()
     };
-    run.spec.task_ref.name = task.name_any();
+    run.spec.task_ref = Some(nightshift::api::TaskRef { name: task.name_any() });
     for attempt in run.status.iter_mut().flat_map(|status| &mut status.attempts) {
         attempt.job = format!("{name}-1");
         attempt.pod = Some(format!("{name}-1-0-abcde"));

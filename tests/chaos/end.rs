@@ -38,7 +38,7 @@ impl End {
         let of_task = |labels: &std::collections::BTreeMap<String, String>| labels.get(label::TASK).is_some_and(|t| t == task);
 
         let mut runs = scene.runs().await;
-        runs.retain(|run| run.spec.task_ref.name == task);
+        runs.retain(|run| run.spec.task_name() == task);
         compare("runs", usize::from(self.outcome.is_some()).to_string(), runs.len().to_string());
         let mut jobs = scene.ours::<Job>().await;
         jobs.retain(|job| of_task(job.labels()));

@@ -16,3 +16,4 @@ mod operator_down;
 mod reruns;
 mod schedules;
 mod with_operator;
+mod workflows;

@@ -20,7 +20,7 @@ pub const RAN: &str = "ran";
 pub async fn told(scene: &Scene, task: &str, first: Timestamp, count: usize) -> Vec<String> {
     let of_task: AutomationTask = scene.get(task).await;
     let mut runs = scene.runs().await;
-    runs.retain(|run| run.spec.task_ref.name == task && run.spec.triggered_by().is_scheduled());
+    runs.retain(|run| run.spec.task_name() == task && run.spec.triggered_by().is_scheduled());
     let mut jobs = scene.ours::<Job>().await;
     jobs.retain(|job| job.labels().get(label::TASK).is_some_and(|of| of == task));
     let mut found: BTreeMap<Timestamp, (usize, usize)> = BTreeMap::new();

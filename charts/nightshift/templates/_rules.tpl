@@ -8,23 +8,23 @@ run pods there, as whoever may create Jobs can.
 - apiGroups: [nightshift.dev]
   resources: [automationtasks]
   verbs: [get, list, watch]
-# Runs: created to record the Jobs of a schedule, deleted when `history` says so. patch makes the task an owner of a run
+# Runs: created to record the Jobs of a schedule and for the steps of workflows, deleted when `history` says so. patch makes the task an owner of a run
 # that somebody created, so that it goes when the task goes.
 - apiGroups: [nightshift.dev]
   resources: [automationruns]
   verbs: [get, list, watch, create, patch, delete]
-# Backfills: read only, as tasks.
+# Workflows and backfills: read only, as tasks.
 - apiGroups: [nightshift.dev]
-  resources: [backfills]
+  resources: [workflows, backfills]
   verbs: [get, list, watch]
 # All that happened is written to status.
 - apiGroups: [nightshift.dev]
-  resources: [automationtasks/status, automationruns/status, backfills/status]
+  resources: [automationtasks/status, workflows/status, automationruns/status, backfills/status]
   verbs: [update]
 # The operator sets no finalizers. Where the API server enforces OwnerReferencesPermissionEnforcement, making a task,
-# run or backfill the owner of what it creates (blockOwnerDeletion) asks for this verb.
+# workflow, run or backfill the owner of what it creates (blockOwnerDeletion) asks for this verb.
 - apiGroups: [nightshift.dev]
-  resources: [automationtasks/finalizers, automationruns/finalizers, backfills/finalizers]
+  resources: [automationtasks/finalizers, workflows/finalizers, automationruns/finalizers, backfills/finalizers]
   verbs: [update]
 # What a run is to run is frozen in a ControllerRevision before it starts, so that an edit of the task changes no run in
 # flight and a rerun can take the original. It is never changed, and deleted once no run needs it.

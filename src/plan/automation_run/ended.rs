@@ -147,7 +147,7 @@ fn replaced_by(seen: &Seen, now: Timestamp) -> Option<Timestamp> {
     let schedule = seen.task.as_ref()?.spec.schedule.as_ref()?;
     let slot = seen.run.spec.slot()?;
     let meta = &seen.run.metadata;
-    let parsed = Schedule::parse(schedule, meta.namespace.as_deref()?, &seen.run.spec.task_ref.name).ok()?;
+    let parsed = Schedule::parse(schedule, meta.namespace.as_deref()?, seen.run.spec.task_name()).ok()?;
     let replaces = schedule.policy() == ConcurrencyPolicy::Replace;
     parsed.next(slot).filter(|next| replaces && *next <= now)
 }

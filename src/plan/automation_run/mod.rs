@@ -2,7 +2,6 @@
 
 mod during;
 mod ended;
-mod identity;
 mod report;
 mod start;
 
@@ -13,6 +12,7 @@ use serde_json::Value;
 
 use during::during_job;
 use ended::{after_job, job_gone};
+pub(super) use report::human_duration;
 use start::start;
 
 use super::{Change, Plan, Refusal};

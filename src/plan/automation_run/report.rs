@@ -3,14 +3,15 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Draft, Seen, after, created, identity::identity};
+use super::{Draft, Seen, after, created};
 use crate::{
     api::{
         Attempt, AutomationRunStatus, Outcome, Phase,
         condition::{self, Set, Status},
+        label,
     },
     outcome::{self, PodSeen, reason},
-    plan::{Notice, Plan},
+    plan::{Notice, Plan, identity::identity},
 };
 
 /// How long a container has run when it is told that it runs.
@@ -83,14 +84,16 @@ impl Draft {
             idempotency_key: before.idempotency_key.clone(),
             rerun_chain: before.rerun_chain.clone(),
             parameters: before.parameters.clone(),
-            revision: before.revision.clone().or_else(|| seen.jobs.first().and_then(|job| job.revision.clone())),
+            steps: Vec::new(),
+            steps_end: None,
+            revision: before.revision.clone().or_else(|| of_step(seen)).or_else(|| seen.jobs.first().and_then(|job| job.revision.clone())),
             task_generation: before.task_generation.or(task_generation),
             start_time: start,
             completion_time: completion.map(Time),
             duration,
             conditions: condition::conditions(&before.conditions, vec![set], generation, now),
         };
-        if let Ok(identity) = identity(seen, before) {
+        if let Ok(identity) = identity(&seen.run, before, &seen.siblings) {
             identity.record(seen.run.spec.rerun_of.is_some(), &mut status);
         }
         let notices = notices(seen, before, &status);
@@ -162,6 +165,12 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     notices
 }
 
+/// The revision that the run of a step starts from.
+fn of_step(seen: &Seen) -> Option<String> {
+    seen.run.spec.step_of()?;
+    seen.run.metadata.annotations.as_ref()?.get(label::REVISION).cloned()
+}
+
 /// Who is to be asked, for the Event of a bad end.
 fn answerable(seen: &Seen) -> String {
     let Some(task) = &seen.task else { return String::new() };
@@ -171,7 +180,7 @@ fn answerable(seen: &Seen) -> String {
 }
 
 /// `2h13m`, `4m07s`, `12s`: two units at most.
-fn human_duration(seconds: i64) -> String {
+pub(in crate::plan) fn human_duration(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         ..60 => format!("{}s", seconds.max(0)),

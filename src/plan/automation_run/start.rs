@@ -3,16 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{
-    Draft, Frozen, Seen, after, cancel_reason, cancelled, created,
-    identity::{Identity, identity},
-};
+use super::{Draft, Frozen, Seen, after, cancel_reason, cancelled, created};
 use crate::{
     admission::{self, Ahead},
     api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, ParameterValue, Waiting},
     build, ledger,
     outcome::{self, reason},
-    plan::{Change, Refusal, RefusalKind},
+    plan::{
+        Change, Refusal, RefusalKind,
+        identity::{Identity, identity},
+    },
     schedule::{self, Schedule},
 };
 
@@ -29,11 +29,11 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         let (why, words) = cancel_reason(seen);
         return Draft::end(Outcome::Cancelled, why, format!("{words} before the run started"));
     }
-    let identity = match identity(seen, before) {
+    let identity = match identity(&seen.run, before, &seen.siblings) {
         Ok(identity) => identity,
         Err(problem) => return Draft::end(Outcome::Failed, reason::INVALID_RERUN, problem),
     };
-    let name = &seen.run.spec.task_ref.name;
+    let name = seen.run.spec.task_name();
     let present = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none());
     let leaving = seen.task.is_some() && present.is_none();
     let task = match &seen.frozen {
@@ -111,7 +111,7 @@ fn values(seen: &Seen, task: &AutomationTask, identity: &Identity) -> Result<Vec
     let schedule = seen.task.as_deref().and_then(|task| task.spec.schedule.as_ref());
     if let Some((slot, schedule)) = identity.slot.zip(schedule) {
         let meta = &seen.run.metadata;
-        let schedule = Schedule::parse(schedule, meta.namespace.as_deref().unwrap_or_default(), &seen.run.spec.task_ref.name);
+        let schedule = Schedule::parse(schedule, meta.namespace.as_deref().unwrap_or_default(), seen.run.spec.task_name());
         if let Ok(schedule) = schedule {
             let computed = schedule::slot_values(&task.spec.parameters, slot, &schedule)?;
             given.extend(computed.into_iter().filter(|value| identity.parameters.iter().all(|known| known.name != value.name)));
@@ -153,8 +153,8 @@ fn start_until(seen: &Seen, before: &AutomationRunStatus, pending_seconds: i64, 
 pub(super) fn own_run(seen: &Seen, started: bool) -> Option<Change> {
     let meta = &seen.run.metadata;
     let mut owners = meta.owner_references.clone().unwrap_or_default();
-    // One that a backfill owns goes with that.
-    let owned = owners.iter().any(|owner| owner.kind == "AutomationTask" || owner.kind == "Backfill");
+    // One that a backfill or a workflow's run owns goes with that.
+    let owned = owners.iter().any(|owner| ["AutomationTask", "AutomationRun", "Backfill"].contains(&owner.kind.as_str()));
     let task = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none() && !owned);
     let started = started && !ledger::is_adopted(&seen.run) && !ledger::is_started(&seen.run);
     if task.is_none() && !started {

@@ -16,6 +16,7 @@ use clock::Kept;
 use cron_jobs::suspend;
 use pause::{Pause, pause};
 use prune::prune;
+pub(super) use report::last_run;
 use report::{may_be_told_later, notices, status};
 
 use super::{Change, Plan, Refusal};

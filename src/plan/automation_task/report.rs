@@ -100,7 +100,7 @@ pub(super) fn status(
     }
 }
 
-fn last_run(run: &AutomationRun) -> LastRun {
+pub(in crate::plan) fn last_run(run: &AutomationRun) -> LastRun {
     let status = run.status.clone().unwrap_or_default();
     LastRun {
         name: run.metadata.name.clone().unwrap_or_default(),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Seen;
 use crate::{
     admission,
     api::{AutomationRun, AutomationRunStatus, Definition, ParameterValue},
@@ -27,12 +26,12 @@ pub(super) struct Identity {
     pub(super) revision: Option<String>,
 }
 
-/// What the run is for.
+/// What the run is for, among the runs of its task or workflow.
 ///
 /// # Errors
 /// Tells what is wrong with `spec.rerunOf`.
-pub(super) fn identity(seen: &Seen, before: &AutomationRunStatus) -> Result<Identity, String> {
-    identity_of(&seen.run, before, &seen.siblings, CHAIN)
+pub(super) fn identity(run: &AutomationRun, before: &AutomationRunStatus, siblings: &[Arc<AutomationRun>]) -> Result<Identity, String> {
+    identity_of(run, before, siblings, CHAIN)
 }
 
 /// The same of any run: what it repeats may have no status yet, where both were created at once.
@@ -59,9 +58,9 @@ fn identity_of(
         });
     }
     let Some(original) = admission::original(run, siblings).filter(|_| left > 0) else {
-        let task = &spec.task_ref.name;
+        let of = spec.workflow_name().map_or_else(|| format!("task {}", spec.task_name()), |workflow| format!("workflow {workflow}"));
         return Err(format!(
-            "spec.rerunOf: there is no AutomationRun {repeated} of task {task} in this namespace; correct the name, or create a run without rerunOf"
+            "spec.rerunOf: there is no AutomationRun {repeated} of {of} in this namespace; correct the name, or create a run without rerunOf"
         ));
     };
     let status = original.status.clone().unwrap_or_default();

@@ -1,0 +1,200 @@
+//! A workflow and all that it refers to, kept in one `ControllerRevision`: whatever becomes of the workflow, its tasks and
+//! the workflows in it, a run goes on with what it began with.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{name::hash, owned_by_workflow, revision::definition, workflow_labels};
+use crate::api::{AutomationTask, AutomationTaskSpec, Step, Workflow, WorkflowSpec};
+
+/// How deep workflows may lie in one another, the outermost one counted.
+const DEEPEST: usize = 5;
+
+/// A workflow, the tasks and workflows of its steps, those of their steps, and so on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bundle {
+    /// Name of the outermost workflow.
+    pub workflow: String,
+    /// Its UID. One that is deleted and made again has bundles of its own.
+    pub uid: String,
+    /// The workflows, by name.
+    pub workflows: BTreeMap<String, WorkflowSpec>,
+    /// The tasks, by name.
+    pub tasks: BTreeMap<String, BundledTask>,
+}
+
+/// A task in a bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundledTask {
+    uid: String,
+    generation: i64,
+    spec: AutomationTaskSpec,
+}
+
+/// What is missing of what a workflow refers to, or cannot be put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbundled {
+    /// Whether it is only not there, and may come.
+    pub is_missing: bool,
+    /// The fields and the fixes.
+    pub problems: Vec<String>,
+}
+
+impl Bundle {
+    /// Puts together what the workflow refers to, as it is now.
+    ///
+    /// # Errors
+    /// Tells what is not there, each with the field that names it, or the circle in which workflows refer to one another.
+    pub fn gather(
+        workflow: &Workflow,
+        task: impl Fn(&str) -> Option<Arc<AutomationTask>>,
+        other: impl Fn(&str) -> Option<Arc<Workflow>>,
+    ) -> Result<Self, Unbundled> {
+        let name = workflow.metadata.name.clone().unwrap_or_default();
+        let bundle = Self {
+            workflow: name.clone(),
+            uid: workflow.metadata.uid.clone().unwrap_or_default(),
+            workflows: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+        };
+        let depths = BTreeMap::new();
+        let mut gathering = Gathering { bundle, depths, task: &task, other: &other, missing: Vec::new(), wrong: Vec::new() };
+        gathering.workflow(&name, &workflow.spec, &mut vec![name.clone()]);
+        let Gathering { bundle, mut missing, mut wrong, .. } = gathering;
+        missing.dedup();
+        wrong.dedup();
+        match (wrong.is_empty(), missing.is_empty()) {
+            (true, true) => Ok(bundle),
+            (true, false) => Err(Unbundled { is_missing: true, problems: missing }),
+            _ => Err(Unbundled { is_missing: false, problems: wrong.into_iter().chain(missing).collect() }),
+        }
+    }
+
+    /// Name of the revision that holds it: the workflow's name and a hash of all that it holds.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}-{:016x}", self.workflow, hash(&serde_json::to_string(self).unwrap_or_default()))
+    }
+
+    /// The revision that holds it. `of` is the outermost workflow.
+    #[must_use]
+    pub fn revision(&self, of: &Workflow) -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "ControllerRevision",
+            "metadata": {
+                "name": self.name(),
+                "namespace": of.metadata.namespace,
+                "labels": workflow_labels(&self.workflow, &of.spec.owner),
+                "ownerReferences": [owned_by_workflow(of)],
+            },
+            "revision": of.metadata.generation.unwrap_or(0),
+            "data": { "bundle": self },
+        })
+    }
+
+    /// The bundle that the revision holds, where it holds one.
+    #[must_use]
+    pub fn of_revision(revision: &Value) -> Option<Self> {
+        serde_json::from_value(revision.pointer("/data/bundle")?.clone()).ok()
+    }
+
+    /// A task as it was when the bundle was made, without a schedule.
+    #[must_use]
+    pub fn task(&self, name: &str, namespace: &str) -> Option<AutomationTask> {
+        let bundled = self.tasks.get(name)?;
+        let mut task = AutomationTask::new(name, bundled.spec.clone());
+        task.metadata.namespace = Some(namespace.to_owned());
+        task.metadata.uid = Some(bundled.uid.clone());
+        task.metadata.generation = Some(bundled.generation);
+        Some(task)
+    }
+
+    /// What a task says, where it holds one of that name.
+    #[must_use]
+    pub fn task_spec(&self, name: &str) -> Option<&AutomationTaskSpec> {
+        self.tasks.get(name).map(|task| &task.spec)
+    }
+}
+
+struct Gathering<'a, T, W> {
+    bundle: Bundle,
+    /// How deep each workflow lies, where it lies deepest.
+    depths: BTreeMap<String, usize>,
+    task: &'a T,
+    other: &'a W,
+    missing: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl<T, W> Gathering<'_, T, W>
+where
+    T: Fn(&str) -> Option<Arc<AutomationTask>>,
+    W: Fn(&str) -> Option<Arc<Workflow>>,
+{
+    /// Takes up a workflow and what its steps refer to. `path` leads to it.
+    fn workflow(&mut self, name: &str, spec: &WorkflowSpec, path: &mut Vec<String>) {
+        if self.depths.get(name).is_some_and(|known| *known >= path.len()) {
+            return;
+        }
+        self.depths.insert(name.to_owned(), path.len());
+        // How much history is kept, and what it is for, makes no new definition.
+        let kept = WorkflowSpec { history: None, description: None, ..spec.clone() };
+        self.bundle.workflows.insert(name.to_owned(), kept);
+        for (list, steps) in [("steps", &spec.steps), ("finally", &spec.finally)] {
+            for (at, step) in steps.iter().enumerate() {
+                let field = format!("{}{list}[{at}]", inside(path));
+                self.step(&field, step, path);
+            }
+        }
+    }
+
+    fn step(&mut self, field: &str, step: &Step, path: &mut Vec<String>) {
+        if let Some(task) = &step.task_ref {
+            match (self.task)(&task.name).filter(|task| task.metadata.deletion_timestamp.is_none()) {
+                Some(found) => {
+                    let bundled = || BundledTask {
+                        uid: found.metadata.uid.clone().unwrap_or_default(),
+                        generation: found.metadata.generation.unwrap_or(0),
+                        spec: definition(&found),
+                    };
+                    self.bundle.tasks.entry(task.name.clone()).or_insert_with(bundled);
+                }
+                None => self.missing.push(format!(
+                    "{field}.taskRef: there is no AutomationTask {} in this namespace; create it, or correct the name",
+                    task.name
+                )),
+            }
+        }
+        let Some(workflow) = &step.workflow_ref else { return };
+        if let Some(begin) = path.iter().position(|name| *name == workflow.name) {
+            let circle: Vec<&str> = path[begin..].iter().map(String::as_str).chain([workflow.name.as_str()]).collect();
+            self.wrong.push(format!("{field}.workflowRef: the workflow would run itself: {}; remove one of these", circle.join(" → ")));
+            return;
+        }
+        if path.len() >= DEEPEST {
+            self.wrong.push(format!("{field}.workflowRef: workflows lie more than {DEEPEST} deep in one another: {}", path.join(" → ")));
+            return;
+        }
+        match (self.other)(&workflow.name).filter(|workflow| workflow.metadata.deletion_timestamp.is_none()) {
+            Some(found) => {
+                path.push(workflow.name.clone());
+                self.workflow(&workflow.name, &found.spec, path);
+                path.pop();
+            }
+            None => self.missing.push(format!(
+                "{field}.workflowRef: there is no Workflow {} in this namespace; create it, or correct the name",
+                workflow.name
+            )),
+        }
+    }
+}
+
+/// How a field of an inner workflow is introduced.
+fn inside(path: &[String]) -> String {
+    path.get(1..).filter(|inner| !inner.is_empty()).map_or(String::new(), |inner| format!("workflow {}: ", inner.join(" → ")))
+}

@@ -1,0 +1,40 @@
+//! Reconciles runs of workflows.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use kube::{ResourceExt, runtime::controller::Action};
+
+use super::{
+    Context, Reconciled, again, apply,
+    error::key,
+    expectations::Kind,
+    report::{self, Report},
+};
+use crate::{api::AutomationRun, observe, plan};
+
+pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Reconciled {
+    async move {
+        let key = key(&*run);
+        if !context.expectations.are_met(&key, &context.caches, context.clock.now()) {
+            return Ok(Action::requeue(Duration::from_millis(500)));
+        }
+        // What the queue gave may be older than what the caches were found to show.
+        let Some(run) = context.caches.runs.get(&run.namespace().unwrap_or_default(), &run.name_any()) else {
+            return Ok(Action::await_change());
+        };
+        let now = context.clock.now_in_seconds();
+        let mut seen = observe::workflow_run(&context.client, &context.caches, run.clone()).await?;
+        let mut plan = plan::workflow_run::plan(&seen, now);
+        let applied = apply::apply(&context, &*run, &plan.changes).await?;
+        if !applied.refusals.is_empty() {
+            // The API server's answer is an observation like any other.
+            seen.refusals = applied.refusals;
+            plan = plan::workflow_run::plan(&seen, now);
+        }
+        let report = Report { kind: Kind::Run, before: run.status.as_ref(), plan: &plan, version: None };
+        let told = report::report(&context, &*run, report, applied.wrote).await?;
+        Ok(again([plan.wake, told].into_iter().flatten().min(), context.clock))
+    }
+    .boxed()
+}

@@ -1,0 +1,62 @@
+//! A bundle with the graphs of its workflows: all that a workflow's run needs to go on.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Graph, Target, check};
+use crate::{
+    api::{AutomationTask, Step, WorkflowSpec},
+    build::{self, Bundle},
+};
+
+/// A bundle that was checked.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Name of the revision that holds it.
+    pub name: String,
+    /// What it is made from.
+    pub bundle: Bundle,
+    graphs: BTreeMap<String, Arc<Graph>>,
+}
+
+impl Definition {
+    /// Checks each workflow against what its steps refer to.
+    ///
+    /// # Errors
+    /// Tells what is wrong, each with the field and the fix.
+    pub fn of(bundle: Bundle, name: String) -> Result<Self, Vec<String>> {
+        let (mut graphs, mut problems) = (BTreeMap::new(), Vec::new());
+        for (workflow, spec) in &bundle.workflows {
+            match check(spec, |step| target(&bundle, step)) {
+                Ok(graph) => {
+                    graphs.insert(workflow.clone(), Arc::new(graph));
+                }
+                Err(all) => {
+                    let inner = if *workflow == bundle.workflow { String::new() } else { format!("workflow {workflow}: ") };
+                    problems.extend(all.into_iter().map(|problem| format!("{inner}{problem}")));
+                }
+            }
+        }
+        for task in bundle.tasks.keys() {
+            let checked = bundle.task(task, "").map_or(Ok(()), |task: AutomationTask| build::check_template(&task));
+            problems.extend(checked.err().map(|problem| format!("task {task}: {problem}")));
+        }
+        if problems.is_empty() { Ok(Self { name, bundle, graphs }) } else { Err(problems) }
+    }
+
+    /// A workflow in it, with its graph.
+    #[must_use]
+    pub fn workflow(&self, name: &str) -> Option<(&WorkflowSpec, &Graph)> {
+        Some((self.bundle.workflows.get(name)?, self.graphs.get(name)?))
+    }
+}
+
+/// What a step's task or workflow declares.
+fn target(bundle: &Bundle, step: &Step) -> Option<Target> {
+    if let Some(task) = &step.task_ref {
+        let spec = bundle.task_spec(&task.name)?;
+        return Some(Target { name: format!("task {}", task.name), parameters: spec.parameters.clone(), outputs: spec.outputs.clone() });
+    }
+    let workflow = step.workflow_ref.as_ref()?;
+    let spec = bundle.workflows.get(&workflow.name)?;
+    Some(Target { name: format!("workflow {}", workflow.name), parameters: spec.parameters.clone(), outputs: Vec::new() })
+}

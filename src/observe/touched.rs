@@ -1,0 +1,139 @@
+//! Which objects a change concerns: what has to be looked at again.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    batch::v1::{CronJob, Job},
+    core::v1::Pod,
+};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use super::{
+    Caches,
+    caches::{goes_on, key},
+};
+use crate::{
+    admission,
+    api::{AutomationRun, AutomationTask, Backfill, Phase, Workflow, label},
+    ledger,
+};
+
+/// What has to be looked at again.
+#[derive(Clone, Debug)]
+pub enum Touched {
+    /// A task.
+    Task(ObjectRef<AutomationTask>),
+    /// A workflow.
+    Workflow(ObjectRef<Workflow>),
+    /// A run of a task.
+    Run(ObjectRef<AutomationRun>),
+    /// A run of a workflow.
+    WorkflowRun(ObjectRef<AutomationRun>),
+    /// A backfill.
+    Backfill(ObjectRef<Backfill>),
+}
+
+/// The run, for whichever planner it is.
+pub(super) fn touched_run(run: &AutomationRun) -> Touched {
+    let run_ref = ObjectRef::from_obj(run);
+    if run.spec.workflow_ref.is_some() { Touched::WorkflowRun(run_ref) } else { Touched::Run(run_ref) }
+}
+
+impl Caches {
+    /// A workflow concerns its runs that have not begun, and the workflows that name it.
+    pub(super) fn workflow_touched(&self, workflow: &Workflow) -> Vec<Touched> {
+        let (namespace, name) = (workflow.namespace().unwrap_or_default(), workflow.name_any());
+        let of_workflow = key("workflow", &namespace, &name);
+        let waiting = self.runs.group(&of_workflow).into_iter().filter(|run| admission::is_waiting(run)).map(|run| touched_run(&run));
+        let itself = Touched::Workflow(ObjectRef::from_obj(workflow));
+        std::iter::once(itself).chain(self.outer(&of_workflow)).chain(waiting).collect()
+    }
+
+    /// The workflows that name a task or workflow, directly or not.
+    fn outer(&self, of: &str) -> Vec<Touched> {
+        let (mut found, mut next) = (Vec::new(), vec![of.to_owned()]);
+        while let Some(of) = next.pop() {
+            for workflow in self.workflows.group(&of) {
+                let workflow_ref = ObjectRef::from_obj(&*workflow);
+                if !found.contains(&workflow_ref) {
+                    next.push(key("workflow", &workflow.namespace().unwrap_or_default(), &workflow.name_any()));
+                    found.push(workflow_ref);
+                }
+            }
+        }
+        found.into_iter().map(Touched::Workflow).collect()
+    }
+
+    /// A task concerns its backfills too, the workflows that name it, and the runs that wait for it to exist, or to be corrected.
+    pub(super) fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
+        let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
+        let of_task = key("task", &namespace, &name);
+        let backfills = self.backfills.group(&of_task).into_iter().filter(|backfill| goes_on(backfill));
+        let backfills = backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
+        let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run));
+        let waiting = waiting.map(|run| touched_run(&run));
+        let itself = Touched::Task(ObjectRef::from_obj(task));
+        std::iter::once(itself).chain(waiting).chain(backfills).chain(self.outer(&of_task)).collect()
+    }
+
+    /// The runs of a task that wait for another to end.
+    fn queued(&self, of_task: &str) -> Vec<Touched> {
+        let queued = |run: &Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
+        self.runs.group(of_task).into_iter().filter(queued).map(|run| Touched::Run(ObjectRef::from_obj(&*run))).collect()
+    }
+
+    /// A run concerns itself until it is finished, and its task when it comes, ends or goes: not when it goes on, of which
+    /// `update` is a sign where its first Job was made before. When it ends or goes it concerns those that wait for it.
+    pub(super) fn run_touched(&self, run: &AutomationRun, update: bool) -> Vec<Touched> {
+        let namespace = run.namespace().unwrap_or_default();
+        let gone = self.runs.get(&namespace, &run.name_any()).is_none_or(|there| there.uid() != run.uid());
+        let over = ledger::is_finished(run) || gone;
+        let itself = touched_run(run);
+        if let Some(step) = run.spec.step_of() {
+            let parent = Touched::WorkflowRun(ObjectRef::new(&step.workflow_run).within(&namespace));
+            return if over { vec![parent] } else { vec![itself] };
+        }
+        if let Some(workflow) = run.spec.workflow_name() {
+            let workflow = Touched::Workflow(ObjectRef::new(workflow).within(&namespace));
+            let first = !update || run.status.as_ref().is_none_or(|status| status.start_time.is_none());
+            return if over { vec![workflow] } else { std::iter::once(itself).chain(first.then_some(workflow)).collect() };
+        }
+        let task = Touched::Task(ObjectRef::new(run.spec.task_name()).within(&namespace));
+        let backfill = run.labels().get(label::BACKFILL).map(|name| Touched::Backfill(ObjectRef::new(name).within(&namespace)));
+        if over {
+            let queued = self.queued(&key("task", &namespace, run.spec.task_name()));
+            return std::iter::once(task).chain(backfill).chain(queued).collect();
+        }
+        if update && ledger::is_started(run) { vec![itself] } else { vec![itself, task] }
+    }
+
+    fn labelled_task<K: ResourceExt>(object: &K) -> Option<Touched> {
+        let task = object.labels().get(label::TASK)?;
+        Some(Touched::Task(ObjectRef::new(task).within(&object.namespace()?)))
+    }
+
+    fn labelled_run<K: ResourceExt>(object: &K) -> Option<Touched> {
+        let run = object.labels().get(label::RUN)?;
+        Some(Touched::Run(ObjectRef::new(run).within(&object.namespace()?)))
+    }
+
+    /// A CronJob concerns the task that owns it, also where somebody took its label off, and the one that it is labelled
+    /// with, whose name it may take.
+    pub(super) fn cron_job_touched(cron_job: &CronJob) -> Vec<Touched> {
+        let namespace = cron_job.namespace().unwrap_or_default();
+        let owners = cron_job.owner_references().iter().filter(|owner| owner.kind == "AutomationTask");
+        let owners = owners.map(|owner| Touched::Task(ObjectRef::new(&owner.name).within(&namespace)));
+        owners.chain(Self::labelled_task(cron_job)).collect()
+    }
+
+    /// A Job that has a run concerns that run; one that has none concerns the task, which adopts it. The name of a run
+    /// that is being adopted is the Job's own, mostly.
+    pub(super) fn job_touched(job: &Job) -> Vec<Touched> {
+        Self::labelled_run(job).or_else(|| Self::labelled_task(job)).into_iter().collect()
+    }
+
+    pub(super) fn pod_touched(&self, pod: &Pod) -> Vec<Touched> {
+        let job = pod.labels().get(label::JOB_NAME).and_then(|job| self.jobs.get(&pod.namespace()?, job));
+        job.and_then(|job| Self::labelled_run(&*job)).into_iter().collect()
+    }
+}

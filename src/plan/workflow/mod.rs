@@ -1,0 +1,112 @@
+//! What to do about a workflow: check it, keep its definition, prune its runs, say how it stands.
+
+mod report;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Change, Plan, Refusal, automation_task::RevisionSeen};
+use crate::{
+    api::{AutomationRun, Workflow, WorkflowStatus},
+    graph::Definition,
+    ledger,
+};
+
+/// How many of the newest definitions are kept even where no run needs them.
+const KEPT: usize = 10;
+/// How long after a refusal to try again what nothing tells the end of.
+const AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// All that is known about a workflow when it is planned.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The workflow.
+    pub workflow: Arc<Workflow>,
+    /// What a run of it would run, as all that it refers to is now; or why it cannot be run.
+    pub definition: Result<Arc<Definition>, Rejected>,
+    /// Its runs, without those of its steps.
+    pub runs: Vec<Arc<AutomationRun>>,
+    /// Its revisions, where the definition has changed.
+    pub revisions: Vec<RevisionSeen>,
+    /// Names of revisions that this pass has made, or found to be there.
+    pub revisions_made: Vec<String>,
+    /// What the API server refused in this pass.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Why a workflow cannot be run as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Whether only something that it refers to is not there, and may come.
+    pub is_missing: bool,
+    /// The fields and the fixes.
+    pub problems: Vec<String>,
+}
+
+impl Rejected {
+    /// Why, in one word.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        if self.is_missing { "ReferenceNotFound" } else { "InvalidWorkflow" }
+    }
+
+    /// The same in sentences.
+    #[must_use]
+    pub fn message(&self) -> String {
+        self.problems.join("; ")
+    }
+}
+
+/// Plans a workflow.
+#[must_use]
+pub fn plan(seen: &Seen, now: Timestamp) -> Plan<WorkflowStatus> {
+    let before = seen.workflow.status.clone().unwrap_or_default();
+    if seen.workflow.metadata.deletion_timestamp.is_some() {
+        return Plan::nothing(before);
+    }
+    let mut changes = keep(seen, &before);
+    changes.extend(prune(seen, &before));
+    let status = report::status(seen, &before, now);
+    let wake = (!seen.refusals.is_empty()).then(|| now + AGAIN);
+    let later = report::may_be_told_later(&before, &status);
+    let notices = report::notices(&before, &status);
+    Plan { changes, status, report_after: None, notices, wake }.reported_after(later, now)
+}
+
+/// Makes the revision of the definition as it is, where that has changed, and then lets old ones go.
+fn keep(seen: &Seen, before: &WorkflowStatus) -> Vec<Change> {
+    let Ok(definition) = &seen.definition else { return Vec::new() };
+    let name = &definition.name;
+    if before.revision.as_ref() == Some(name) || seen.revisions_made.contains(name) {
+        return Vec::new();
+    }
+    let live = seen.runs.iter().filter_map(|run| run.status.as_ref()?.revision.as_deref());
+    let needed: BTreeSet<&str> = live.chain([name.as_str()]).chain(before.revision.as_deref()).collect();
+    let mut old: Vec<&RevisionSeen> = seen.revisions.iter().collect();
+    old.sort_by_key(|revision| std::cmp::Reverse((revision.created, revision.name.clone())));
+    let superfluous = old.into_iter().skip(KEPT).filter(|revision| !revision.needed && !needed.contains(revision.name.as_str()));
+    let create = Change::CreateRevision { name: name.clone(), object: definition.bundle.revision(&seen.workflow) };
+    let gone = superfluous.map(|old| Change::DeleteRevision { name: old.name.clone(), uid: old.uid.clone() });
+    std::iter::once(create).chain(gone).collect()
+}
+
+/// Deletes runs that `history` no longer keeps. Those of their steps go with them.
+fn prune(seen: &Seen, before: &WorkflowStatus) -> Vec<Change> {
+    let history = seen.workflow.spec.history.clone().unwrap_or_default();
+    // Only what the workflow's own status has taken up: a crash in between would lose it.
+    let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
+    let repeated = |run: &AutomationRun| {
+        seen.runs.iter().any(|other| {
+            let known = other.status.as_ref().is_some_and(|status| status.idempotency_key.is_some());
+            !known && !ledger::is_finished(other) && other.spec.rerun_of == run.metadata.name
+        })
+    };
+    let expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
+    let gone = expired.into_iter().filter(|run| ledger::order(run).0 <= recorded && !repeated(run));
+    let delete = |run: &AutomationRun| Change::DeleteRun {
+        name: run.metadata.name.clone().unwrap_or_default(),
+        uid: run.metadata.uid.clone().unwrap_or_default(),
+    };
+    gone.map(delete).collect()
+}

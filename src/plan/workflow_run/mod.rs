@@ -1,0 +1,197 @@
+//! What to do about a run of a workflow: start the runs of its steps, stop them, conclude it.
+//!
+//! It only decides "create this run" and "cancel that one". Attempts, their classes and their timeouts are the business of
+//! the steps' own runs; which step may start is the graph's.
+
+mod facts;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+
+use facts::{Times, facts};
+use report::{DEFINITION_PENDING, Draft};
+
+use super::{
+    Change, Plan, Refusal,
+    identity::{Identity, identity},
+    workflow::Rejected,
+};
+use crate::{
+    api::{AutomationRun, AutomationRunStatus, Outcome, Phase, Step, Workflow, WorkflowSpec},
+    build,
+    graph::{Decision, Definition, Start},
+    outcome::reason,
+};
+
+/// How long a run may wait for a workflow that does not exist, or lacks something: as long as a task's run for its task.
+const NOT_READY_SECONDS: i64 = 900;
+/// How soon to try again what was refused.
+const AGAIN: SignedDuration = SignedDuration::from_secs(15);
+
+/// All that is known about a run of a workflow when it is planned.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The run.
+    pub run: Arc<AutomationRun>,
+    /// Its workflow as it is now.
+    pub workflow: Option<Arc<Workflow>>,
+    /// What it runs.
+    pub defined: Defined,
+    /// The runs of its steps.
+    pub children: Vec<Arc<AutomationRun>>,
+    /// The runs of its workflow, where it is not on record what it repeats.
+    pub siblings: Vec<Arc<AutomationRun>>,
+    /// What the API server refused in this pass.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What a run of a workflow runs.
+#[derive(Clone, Debug)]
+pub enum Defined {
+    /// What it has begun with, or was created for.
+    Frozen(Arc<Definition>),
+    /// The same, but its revision, of this name, is not there any more.
+    Gone(String),
+    /// It has not begun, and runs the workflow as it is.
+    AsItIs(Result<Arc<Definition>, Rejected>),
+    /// It has not begun, and there is no workflow of that name.
+    NoWorkflow,
+}
+
+/// Plans a run of a workflow.
+#[must_use]
+pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
+    let before = seen.run.status.clone().unwrap_or_default();
+    if seen.run.metadata.deletion_timestamp.is_some() || before.phase == Some(Phase::Finished) {
+        return Plan::nothing(before);
+    }
+    draft(seen, &before, now).into_plan(seen, &before, now)
+}
+
+fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
+    let begun = before.start_time.is_some() || !seen.children.is_empty();
+    let cancelled = seen.run.spec.cancel == Some(true);
+    if cancelled && !begun {
+        return Draft::end(Outcome::Cancelled, reason::CANCELLED, "spec.cancel was set before the run started".to_owned());
+    }
+    let identity = match identity(&seen.run, before, &seen.siblings) {
+        Ok(identity) => identity,
+        Err(problem) => return Draft::end(Outcome::Failed, reason::INVALID_RERUN, problem),
+    };
+    let definition = match definition(seen, now) {
+        Ok(definition) => definition,
+        Err(draft) => return *draft,
+    };
+    let name = seen.run.spec.workflow_name().unwrap_or_default();
+    let Some((spec, graph)) = definition.workflow(name) else {
+        let message = format!("revision {} does not hold workflow {name}; create another AutomationRun", definition.name);
+        return Draft::end(Outcome::Failed, reason::REVISION_GONE, message);
+    };
+    let parameters = match parameters(spec, &identity, &seen.run) {
+        Ok(parameters) => parameters,
+        Err(problem) => return Draft::end(Outcome::Failed, "InvalidParameters", problem),
+    };
+    let times = Times::of(seen, before, spec, now);
+    let facts = facts(seen, before, &parameters, identity.slot, &times);
+    match graph.decide(&facts) {
+        Ok(decision) => carry_out(seen, before, &Known { definition, spec, identity: &identity, times: &times }, decision, now),
+        // The machine has no room for it now; what runs goes on.
+        Err(problem) => Draft { again: Some(now + AGAIN), ..Draft::waiting("CannotDecide", &problem, None) },
+    }
+}
+
+/// What a run is about to be carried out with.
+struct Known<'a> {
+    definition: &'a Definition,
+    spec: &'a WorkflowSpec,
+    identity: &'a Identity,
+    times: &'a Times,
+}
+
+/// What it runs, or why it cannot run yet, or at all.
+fn definition(seen: &Seen, now: Timestamp) -> Result<&Definition, Box<Draft>> {
+    let created = seen.run.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+    let until = created.checked_add(SignedDuration::from_secs(NOT_READY_SECONDS)).unwrap_or(Timestamp::MAX);
+    let wait = |why: &str, message: String| {
+        if now >= until {
+            return Box::new(Draft::end(Outcome::TimedOut, why, message));
+        }
+        Box::new(Draft { again: Some(until), ..Draft::waiting(why, &message, Some(until)) })
+    };
+    let name = seen.run.spec.workflow_name().unwrap_or_default();
+    match &seen.defined {
+        Defined::Frozen(definition) => Ok(definition),
+        Defined::Gone(revision) => {
+            let message = format!(
+                "the definition that it was to run is gone: there is no ControllerRevision {revision}; create another AutomationRun"
+            );
+            Err(Box::new(Draft::end(Outcome::Failed, reason::REVISION_GONE, message)))
+        }
+        Defined::NoWorkflow => {
+            let message = format!("spec.workflowRef: there is no Workflow {name} in this namespace; create it, or correct the name");
+            Err(wait("WorkflowNotFound", message))
+        }
+        Defined::AsItIs(Err(rejected)) if rejected.is_missing => {
+            Err(wait("WorkflowNotReady", format!("workflow {name} lacks something: {}", rejected.message())))
+        }
+        Defined::AsItIs(Err(rejected)) => {
+            let message = format!("workflow {name}: {}", rejected.message());
+            Err(Box::new(Draft::end(Outcome::Failed, "WorkflowInvalid", message)))
+        }
+        Defined::AsItIs(Ok(definition)) => {
+            let kept = seen.workflow.as_ref().and_then(|workflow| workflow.status.as_ref()?.revision.as_ref());
+            if kept == Some(&definition.name) {
+                return Ok(definition);
+            }
+            Err(wait(DEFINITION_PENDING, format!("waits for the definition of workflow {name} to be kept; its status tells")))
+        }
+    }
+}
+
+/// The values of its parameters. What a rerun inherits, and the workflow does not have any more, is nobody's mistake.
+fn parameters(spec: &WorkflowSpec, identity: &Identity, run: &AutomationRun) -> Result<BTreeMap<String, String>, String> {
+    let known = |name: &String| spec.parameters.iter().any(|parameter| parameter.name == *name);
+    let own = |name: &String| run.spec.parameters.iter().any(|value| value.name == *name);
+    let given: Vec<_> = identity.parameters.iter().filter(|value| known(&value.name) || own(&value.name)).cloned().collect();
+    let resolved = build::parameters::resolve(&spec.parameters, &given).map_err(|problem| problem.replace("the task", "the workflow"))?;
+    Ok(resolved.into_iter().collect())
+}
+
+/// From what the graph says to what is written.
+fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: &Known, decision: Decision, now: Timestamp) -> Draft {
+    // What the steps came to is on record before the first step of `finally` begins: it is judged by nothing else.
+    let unrecorded = before.steps_end.is_none() && decision.steps_end.is_some() && !known.spec.finally.is_empty();
+    let is_finally = |start: &Start| known.spec.finally.iter().any(|step| step.name == start.step);
+    let starts: Vec<&Start> = decision.start.iter().filter(|start| !(unrecorded && is_finally(start))).collect();
+    let mut changes: Vec<Change> = starts.iter().filter_map(|start| create(seen, known, start)).collect();
+    for (step, item) in &decision.stop {
+        let child = seen.children.iter().find(|child| facts::place(child).is_some_and(|(of, index)| of == step && index == *item));
+        if let Some(child) = child.filter(|child| child.spec.cancel != Some(true)) {
+            changes.push(Change::CancelRun {
+                name: child.metadata.name.clone().unwrap_or_default(),
+                uid: child.metadata.uid.clone().unwrap_or_default(),
+                replaced_by: None,
+            });
+        }
+    }
+    let again = (!seen.refusals.is_empty()).then(|| now + AGAIN);
+    let wake = [known.times.wake(&decision, now), again].into_iter().flatten().min();
+    Draft { changes, decision: Some(decision), definition: Some(known.definition.name.clone()), again: wake, ..Draft::default() }
+}
+
+fn create(seen: &Seen, known: &Known, start: &Start) -> Option<Change> {
+    let step: &Step = known.spec.steps.iter().chain(&known.spec.finally).find(|step| step.name == start.step)?;
+    let run = build::StepRun {
+        step,
+        item: start.index,
+        parameters: start.parameters.clone(),
+        slot: known.identity.slot,
+        key: &known.identity.key,
+        revision: &known.definition.name,
+    };
+    Some(Change::CreateRun(Box::new(build::step_run(&seen.run, &known.definition.bundle, run))))
+}

@@ -1,0 +1,130 @@
+//! Which steps run, in which order, with which values.
+
+use nightshift::api::{AutomationRun, Outcome};
+
+use super::{child, ready, run, run_with, step, steps, task, workflow};
+use crate::with_operator::place::{Place, story};
+
+/// When the run of a step began and ended.
+async fn times(place: &Place, run: &str, step: &str) -> (jiff::Timestamp, jiff::Timestamp) {
+    let status = child(place, run, step).await.status.expect("a status");
+    (status.start_time.expect("a start").0, status.completion_time.expect("an end").0)
+}
+
+#[tokio::test]
+async fn a_diamond_runs_in_order_and_hands_on_what_its_steps_tell() {
+    story(async |place| {
+        task(place).await;
+        let told = r#"{"rows": 40, "files": ["a", "b"]}"#;
+        let all = [
+            step("fetch", &[("TELLS", told)], "{}"),
+            step("left", &[("SECONDS_TO_SLEEP", "3")], "{dependsOn: [{step: fetch}], when: steps.fetch.outputs.rows > 0}"),
+            step("right", &[("SECONDS_TO_SLEEP", "3")], "{dependsOn: [{step: fetch}]}"),
+            step("never", &[], "{dependsOn: [{step: fetch}], when: size(steps.fetch.outputs.files) > 2}"),
+            step("load", &[], "{dependsOn: [{step: left}, {step: right}], parameters: [{name: TELLS, expression: \"'{\\\"rows\\\": ' + string(steps.fetch.outputs.rows + 2) + '}'\"}]}"),
+            // In no relation to the others.
+            step("apart", &[], "{}"),
+        ];
+        workflow(place, "import", &all, "{failFast: true}").await;
+        assert!(ready(place, "import", "True", "Accepted").await.contains("workflowRef to run it"));
+        run(place, "import-1", "import").await;
+        let status = place.finished("import-1").await;
+        assert_eq!((status.outcome, status.reason.as_deref()), (Some(Outcome::Succeeded), Some("StepsEnded")), "{:?}", status.message);
+        assert_eq!(
+            steps(&status),
+            ["fetch Succeeded", "left Succeeded", "right Succeeded", "never Skipped WhenFalse", "load Succeeded", "apart Succeeded"]
+        );
+        let load = child(place, "import-1", "load").await;
+        assert_eq!(load.status.clone().and_then(|status| status.outputs).expect("outputs")["rows"], 42);
+        let (fetch, left, right, load) = (
+            times(place, "import-1", "fetch").await,
+            times(place, "import-1", "left").await,
+            times(place, "import-1", "right").await,
+            times(place, "import-1", "load").await,
+        );
+        assert!(fetch.1 <= left.0 && fetch.1 <= right.0, "after fetch: {fetch:?} {left:?} {right:?}");
+        assert!(left.0 < right.1 && right.0 < left.1, "beside one another: {left:?} {right:?}");
+        assert!(load.0 >= left.1 && load.0 >= right.1, "after both: {left:?} {right:?} {load:?}");
+        // What people look at.
+        let shown = place.kubectl(&["get", "arun", "import-1"]).await;
+        assert!(shown.contains("RUNS") && shown.contains("import") && shown.contains("StepsEnded"), "{shown}");
+        let of_run = place.kubectl(&["get", "arun", "-l", "nightshift.dev/workflow-run=import-1", "-o", "name"]).await;
+        assert_eq!(of_run.lines().count(), 5, "{of_run}");
+        let shown = place.kubectl(&["get", "awf"]).await;
+        assert!(shown.contains("import") && shown.contains("Succeeded") && shown.contains("True"), "{shown}");
+        // They belong to it, and go with it.
+        place.delete::<AutomationRun>("import-1").await;
+        let name = child(place, "import-1", "fetch").await.metadata.name.expect("a name");
+        place.gone::<AutomationRun>(&name, 60).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_a_night_without_data_and_a_handler_go_their_own_ways() {
+    story(async |place| {
+        task(place).await;
+        let all = |code: &str| {
+            [
+                step("fetch", &[("CODE", code)], "{}"),
+                step("load", &[], "{dependsOn: [{step: fetch}]}"),
+                step("report", &[], "{dependsOn: [{step: fetch, outcomes: [NoData]}]}"),
+                step("repair", &[], "{dependsOn: [{step: fetch, outcomes: [Failed]}]}"),
+            ]
+        };
+        workflow(place, "no-data", &all("9")[..2], "{}").await;
+        workflow(place, "told", &all("9")[..3], "{}").await;
+        workflow(place, "handled", &all("3"), "{failFast: true}").await;
+        let apart = |fail_fast: bool| {
+            (format!("{{failFast: {fail_fast}, parallelism: 1}}"), [step("fetch", &[("CODE", "3")], "{}"), step("apart", &[], "{}")])
+        };
+        let (fast, slow) = (apart(true), apart(false));
+        workflow(place, "fast", &fast.1, &fast.0).await;
+        workflow(place, "slow", &slow.1, &slow.0).await;
+        for name in ["no-data", "told", "handled", "fast", "slow"] {
+            ready(place, name, "True", "Accepted").await;
+            run(place, &format!("{name}-1"), name).await;
+        }
+        for (name, outcome, expected) in [
+            ("no-data", Outcome::NoData, &["fetch NoData ExitCodeNoData", "load Skipped UpstreamNoData"][..]),
+            ("told", Outcome::Succeeded, &["fetch NoData ExitCodeNoData", "load Skipped UpstreamNoData", "report Succeeded"]),
+            (
+                "handled",
+                Outcome::Succeeded,
+                &["fetch Failed ExitCodeOtherwise", "load Skipped UpstreamFailed", "report Skipped UpstreamFailed", "repair Succeeded"],
+            ),
+            ("fast", Outcome::Failed, &["fetch Failed ExitCodeOtherwise", "apart Skipped FailFast"]),
+            ("slow", Outcome::Failed, &["fetch Failed ExitCodeOtherwise", "apart Succeeded"]),
+        ] {
+            let status = place.finished(&format!("{name}-1")).await;
+            assert_eq!(steps(&status), expected, "{name}");
+            assert_eq!(status.outcome, Some(outcome), "{name}: {:?}", status.message);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_workflow_in_a_workflow_is_a_step_like_others_and_gets_its_parameters() {
+    story(async |place| {
+        task(place).await;
+        let tell = step("tell", &[], "{parameters: [{name: CODE, expression: parameters.CODE}]}");
+        workflow(place, "inner", &[tell], "{parameters: [{name: CODE, default: '0', pattern: '[0-9]'}]}").await;
+        let outer = |name: &str, code: &str| step(name, &[("CODE", code)], "{taskRef: null, workflowRef: {name: inner}}");
+        let mut all = [outer("good", "0"), outer("empty", "9"), outer("bad", "3")];
+        for step in &mut all {
+            step.as_object_mut().expect("an object").remove("taskRef");
+        }
+        workflow(place, "outer", &all, "{failFast: false}").await;
+        ready(place, "outer", "True", "Accepted").await;
+        run_with(place, "outer-1", "outer", "{}").await;
+        let status = place.finished("outer-1").await;
+        assert_eq!(steps(&status), ["good Succeeded", "empty NoData NoData", "bad Failed StepFailed"], "{:?}", status.message);
+        assert_eq!(status.outcome, Some(Outcome::Failed));
+        let good = child(place, "outer-1", "good").await;
+        assert_eq!(good.status.as_ref().and_then(|inner| inner.revision.clone()), status.revision, "frozen with the outer one");
+        let key = good.status.and_then(|status| status.idempotency_key).expect("a key");
+        assert_eq!(key, format!("{}/outer-1/good", place.namespace));
+    })
+    .await;
+}
