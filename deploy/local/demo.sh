@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make demo`: the nightly import of deploy/examples, on the current cluster. A run whose partner is down at first, one for
-# a day that has no file, the first one run again, and a backfill of three nights. Ends with 0 only where each ended as it
-# should, and its rows are there.
+# a day that has no file, the first one run again, a backfill of three nights, and the same import as a workflow of three
+# steps. Ends with 0 only where each ended as it should, and its rows are there.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 for file in paths show; do
@@ -106,6 +106,26 @@ metadata:
 spec:
   taskRef: {name: nightly-import}
   rerunOf: $1
+RUN
+}
+
+apply_workflow() {
+  manifests "$EXAMPLES/nightly-workflow.yaml" | kubectl apply -f -
+  if in_namespace wait workflow/nightly-prices --for=condition=Ready --timeout=30s; then return; fi
+  in_namespace describe workflow/nightly-prices
+  return 1
+}
+
+start_workflow() { # start_workflow DATE
+  create_and_tell "of the workflow, with DATE $1" <<RUN
+apiVersion: nightshift.dev/v1alpha1
+kind: AutomationRun
+metadata:
+  generateName: demo-steps-
+spec:
+  workflowRef: {name: nightly-prices}
+  parameters:
+    - {name: DATE, value: "$1"}
 RUN
 }
 
@@ -240,10 +260,22 @@ nights_should_be_loaded() {
   done
 }
 
+steps_should_be() { # steps_should_be OUTCOME STEP...
+  local seen outcome=$1
+  shift
+  seen=$(in_namespace get "$SUBJECT" -o jsonpath='{.status.phase} {.status.outcome}:{range .status.steps[*]} {.name} {.outcome}{end}')
+  as_it_should "how run $NAME has ended, after 240 s at most" "Finished $outcome: $*" "$seen"
+}
+
+should_have_left_word() { # should_have_left_word TEXT
+  as_it_should "the last word that notify left" "$1" \
+    "$(in_database "select text from notices order by at desc limit 1" --tuples-only --no-align)"
+}
+
 indented() { sed -e 's/ *$//' -e '/./!d' -e 's/^/  /'; }
 
 main() {
-  local outputs first loaded
+  local outputs first loaded backfill steps
   headline "The nightly import: fetch a partner's file, check it, load it into a database"
   step "applying namespace, Secret, database and partner" apply_surroundings
   step "waiting for the database" rolled_out database
@@ -285,14 +317,31 @@ main() {
   headline "4. A backfill: three nights of the past, each with the file of its own day"
   start_backfill
   follow_backfill
+  backfill=$NAME
   nights_should_be_loaded
   in_namespace get "$SUBJECT" | indented
   in_database "select * from imports where day between '${NIGHTS[0]}' and '${NIGHTS[-1]}' order by day" | indented
+
+  headline "5. The import as a workflow: fetch, then transform, then load, each a run of its own, and word of it in the end"
+  step "applying the workflow deploy/examples/nightly-workflow.yaml" apply_workflow
+  start_workflow "$DAY"
+  steps=$NAME
+  follow ''
+  steps_should_be Succeeded fetch Succeeded transform Succeeded load Succeeded notify Succeeded
+  should_have_loaded "$DAY" "$ROWS" "$NAMESPACE/$steps/load"
+  should_have_left_word "$DAY ended Succeeded"
+  in_namespace get automationruns -l "nightshift.dev/workflow-run=$steps" --sort-by=.metadata.creationTimestamp | indented
+  start_workflow "$DAY_WITHOUT_FILE"
+  follow ''
+  steps_should_be NoData fetch NoData transform Skipped load Skipped notify Succeeded
+  should_have_left_word "$DAY_WITHOUT_FILE ended NoData"
 
   headline "How it stands"
   in_namespace get automationruns --field-selector spec.taskRef.name=nightly-import | indented
   printf '\n'
   in_namespace get automationtask nightly-import | indented
+  printf '\n'
+  in_namespace get workflow nightly-prices | indented
   printf '\n'
   in_namespace get automationtask nightly-import -o go-template='
 {{- range .status.conditions }}  {{ .type }}={{ .status }}  {{ .message }}
@@ -303,7 +352,8 @@ main() {
 
 To look further${HOW:+, first: $HOW}
   kubectl -n nightly describe arun $first
-  kubectl -n nightly describe abackfill $NAME
+  kubectl -n nightly describe abackfill $backfill
+  kubectl -n nightly describe arun $steps
   kubectl -n nightly get events --field-selector involvedObject.kind=AutomationRun
   kubectl -n nightly logs -l nightshift.dev/task=nightly-import --prefix
   kubectl get arun -A --field-selector status.result=Bad      what ended badly, in all namespaces

@@ -89,3 +89,22 @@ pub fn ahead(run: &AutomationRun, runs: &[Arc<AutomationRun>], policy: Concurren
     let first = all.first()?.metadata.name.clone().unwrap_or_default();
     Some(Ahead { run: first, others: all.len() - 1, same_slot })
 }
+
+/// Whether a run that must wait is to wait, and what it says then.
+///
+/// # Errors
+/// Tells why it is not run at all: a rerun under Forbid beside a live run of its slot.
+pub fn turn(run: &AutomationRun, ahead: &Ahead, policy: ConcurrencyPolicy) -> Result<String, String> {
+    let others = match ahead.others {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    if ahead.same_slot && policy == ConcurrencyPolicy::Forbid && run.spec.rerun_of.is_some() {
+        return Err(format!(
+            "run {} of the same slot goes on, and concurrencyPolicy Forbid lets no rerun start beside it; create it again when that has ended",
+            ahead.run
+        ));
+    }
+    let which = if ahead.same_slot { "of the same slot " } else { "" };
+    Ok(format!("waits for run {}{others} {which}to end", ahead.run))
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    ParameterValue, StepOf, StepStatus, StepsEnd, TaskRef, WorkflowRef,
+    Attempt, ParameterValue, StepOf, StepStatus, StepsEnd, TaskRef, WorkflowRef,
     vocabulary::{any_object, matching, unwrapped},
 };
 
@@ -60,6 +60,9 @@ use super::{
     validation = Rule::new("has(self.definition) == has(oldSelf.definition) && (!has(self.definition) || self.definition == oldSelf.definition)").message("definition of a run cannot change; create another AutomationRun"),
     validation = Rule::new("has(self.trigger) && self.trigger == 'Step' || has(self.scheduledTime) == (has(self.trigger) && self.trigger in ['Schedule', 'CatchUp', 'Backfill'])").message("scheduledTime goes with the triggers Schedule, CatchUp and Backfill, which the operator sets; leave both out to run now. A rerun takes the slot of the run in rerunOf").field_path(".scheduledTime"),
     validation = Rule::new("has(self.rerunOf) ? (!has(self.trigger) || self.trigger == 'Rerun') : (!has(self.trigger) || self.trigger != 'Rerun')").message("rerunOf and trigger Rerun go together; name the run to repeat in rerunOf and leave trigger out").field_path(".rerunOf"),
+    validation = Rule::new("has(self.fromFailed) == has(oldSelf.fromFailed) && (!has(self.fromFailed) || self.fromFailed == oldSelf.fromFailed)").message("fromFailed of a run cannot change; create another AutomationRun"),
+    validation = Rule::new("!has(self.fromFailed) || (has(self.rerunOf) && has(self.workflowRef))").message("fromFailed goes with a rerun of a workflow; name the run to repeat in rerunOf and the workflow in workflowRef, or leave fromFailed out").field_path(".fromFailed"),
+    validation = Rule::new("!has(self.fromFailed) || !self.fromFailed || !has(self.parameters) || self.parameters.size() == 0").message("parameters cannot change where fromFailed keeps what was made with them; leave one of the two out").field_path(".parameters"),
     validation = Rule::new("!has(self.definition) || has(self.rerunOf)").message("definition says which definition a rerun takes; name the run to repeat in rerunOf, or leave definition out").field_path(".definition")
 )]
 #[schemars(transform = unwrapped)]
@@ -95,6 +98,11 @@ pub struct AutomationRunSpec {
     /// in `rerunOf` ran, whatever became of the task since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Definition>,
+    /// With true a rerun of a workflow's run keeps the steps that ended well, with their outputs, and begins with those that did
+    /// not: what is written otherwise than it was, what follows a step that is run again, and `finally`, are run again too. Of a
+    /// step with `forEach` the items that ended well are kept. The whole workflow is run again where unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_failed: Option<bool>,
     /// Set to true to stop the run. It cannot be taken back. Exit code and log tail of what ran are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
@@ -331,64 +339,4 @@ pub struct Waiting {
     /// When the wait ends by itself at the latest: the retry is due, or `timeouts` stop the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-}
-
-/// One try: a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Attempt {
-    /// The Job that the pod belongs to.
-    pub job: String,
-    /// The pod; unset where it was gone before it was seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
-    /// The node that it ran on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// When the container started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Time>,
-    /// When the container ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finish_time: Option<Time>,
-    /// Exit code of the container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// What the end means; unset while it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<AttemptClass>,
-    /// The rule or fact that decided the class, for example `exitCodes.fatal`, `OOMKilled`, `PodGone`.
-    #[schemars(length(max = 128))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The same in a sentence.
-    #[schemars(length(max = 1024))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// The end of a failed container's log, as Kubernetes kept it: at most 80 lines and 2 KiB.
-    #[schemars(length(max = 4096))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_tail: Option<String>,
-}
-
-/// What the end of an attempt means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(description = "")]
-pub enum AttemptClass {
-    /// It did its work.
-    Success,
-    /// There was nothing to do.
-    NoData,
-    /// It failed in a way that may pass: tried again while `retry.limit` allows.
-    Retryable,
-    /// It failed in a way that will not pass.
-    Fatal,
-    /// It ran into `timeouts.attemptSeconds`.
-    TimedOut,
-    /// The cluster took its pod away (eviction, drain, lost node). Does not use up a retry.
-    Disrupted,
-    /// The operator stopped it, for the run's timeout or a cancel.
-    Stopped,
-    /// Its pod was gone before its end was seen.
-    PodGone,
 }

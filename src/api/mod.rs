@@ -1,6 +1,7 @@
 //! Nouns: the kinds of `nightshift.dev/v1alpha1` and the words they share. Plain data; doc comments are what
 //! `kubectl explain` prints.
 
+mod attempt;
 mod automation_run;
 mod automation_task;
 mod backfill;
@@ -14,6 +15,7 @@ mod template;
 mod vocabulary;
 mod workflow;
 
+pub use attempt::*;
 pub use automation_run::*;
 pub use automation_task::*;
 pub use backfill::*;

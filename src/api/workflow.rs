@@ -1,13 +1,13 @@
 //! `Workflow`: tasks in an order, with conditions, fan-out and a clean end.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    History, LastRun, Outcome, Owner, Parameter, TaskRef, WorkflowRef,
+    ClockStatus, ConcurrencyPolicy, History, LastRun, NotRun, Outcome, Owner, Parameter, Schedule, TaskRef, WorkflowRef,
     vocabulary::{any_items, matching, no_nul, unwrapped},
 };
 
@@ -23,6 +23,8 @@ use super::{
     status = "WorkflowStatus",
     derive = "PartialEq",
     doc = "Tasks in an order, with conditions, fan-out and a clean end; each step is an AutomationRun. Create an AutomationRun with workflowRef to run it now.",
+    printcolumn(name = "Schedule", type_ = "string", json_path = ".status.schedule", description = "When it runs by itself, as resolved"),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.next", description = "The next slot, in the schedule's zone"),
     printcolumn(name = "Steps", type_ = "integer", json_path = ".status.stepCount", description = "How many steps it has, finally included"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastRun.completionTime", description = "When the last finished run ended"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.lastRun.outcome", description = "How the last finished run ended"),
@@ -39,6 +41,8 @@ use super::{
 #[x_kube(
     validation = Rule::new("self.steps.all(s, !has(s.dependsOn) || sets.contains(self.steps.map(t, t.name), s.dependsOn.map(d, d.step)))").message("steps[].dependsOn names a step that is not in steps; correct the name").field_path(".steps"),
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !self.steps.exists(s, s.name == f.name))").message("steps and finally have an entry of the same name; rename one").field_path(".finally"),
+    validation = Rule::new("!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !(has(p.required) && p.required) || has(p.fromSlot))").message("parameters with required: true cannot stand beside a schedule, which has nobody to ask; give them a default or fromSlot").field_path(".parameters"),
+    validation = Rule::new("has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !has(p.fromSlot))").message("parameters with fromSlot need a schedule, which has the slots; add one, or use default").field_path(".parameters"),
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.dependsOn))").message("steps of finally all start when the others have ended; remove their dependsOn").field_path(".finally")
 )]
 #[schemars(transform = unwrapped)]
@@ -53,6 +57,9 @@ pub struct WorkflowSpec {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
+    /// When it runs by itself: as a task does, with the operator as its clock. Without it the workflow runs on demand only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// The steps. Each starts as soon as those that it depends on have ended as it wants; those that depend on nothing start
     /// at once.
     #[schemars(length(min = 1, max = 200), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -75,6 +82,14 @@ pub struct WorkflowSpec {
     /// How many finished runs are kept. The runs of their steps go with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+}
+
+impl WorkflowSpec {
+    /// `schedule.concurrencyPolicy`, resolved.
+    #[must_use]
+    pub fn policy(&self) -> ConcurrencyPolicy {
+        self.schedule.as_ref().map(Schedule::policy).unwrap_or_default()
+    }
 }
 
 /// How long a run of a workflow may take.
@@ -244,11 +259,32 @@ pub struct WorkflowStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` (accepted, and all that it refers to is there; says nothing of how runs end), `LastRunSucceeded`; `Stalled`
+    /// `Ready` (accepted, and all that it refers to is there; says nothing of how runs end), `Suspended`, `LastRunSucceeded`; `Stalled`
     /// only while the spec needs a human.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// Which clock starts it by itself: `Operator`, or `None` without a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockStatus>,
+    /// The schedule as resolved (`H` replaced), with its zone, or `on demand`.
+    #[schemars(length(max = 2048))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The next slot, in the schedule's zone, to be read by people; unset while nothing is due.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The next slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_schedule_time: Option<Time>,
+    /// Every slot up to this time has been decided: it was run, or is in `notRun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_through: Option<Time>,
+    /// Slots that brought no run, newest last: neighbours that share outcome and reason are told together. The last twenty.
+    #[schemars(length(max = 20))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<NotRun>,
     /// How many steps it has, `finally` included.
     #[serde(default)]
     pub step_count: i32,
@@ -262,6 +298,9 @@ pub struct WorkflowStatus {
     /// The run that finished last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// When a run last ended well (Succeeded or NoData).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_successful_time: Option<Time>,
     /// Name of the `ControllerRevision` that holds the workflow and all that it refers to as they are now.
     #[schemars(length(max = 63))]
     #[serde(default, skip_serializing_if = "Option::is_none")]

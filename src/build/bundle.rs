@@ -20,6 +20,9 @@ pub struct Bundle {
     pub workflow: String,
     /// Its UID. One that is deleted and made again has bundles of its own.
     pub uid: String,
+    /// The zone in which its expressions tell times: that of its schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// The workflows, by name.
     pub workflows: BTreeMap<String, WorkflowSpec>,
     /// The tasks, by name.
@@ -58,6 +61,7 @@ impl Bundle {
         let bundle = Self {
             workflow: name.clone(),
             uid: workflow.metadata.uid.clone().unwrap_or_default(),
+            time_zone: workflow.spec.schedule.as_ref().and_then(|schedule| schedule.time_zone.clone()),
             workflows: BTreeMap::new(),
             tasks: BTreeMap::new(),
         };
@@ -142,8 +146,8 @@ where
             return;
         }
         self.depths.insert(name.to_owned(), path.len());
-        // How much history is kept, and what it is for, makes no new definition.
-        let kept = WorkflowSpec { history: None, description: None, ..spec.clone() };
+        // When it runs, how much history is kept, and what it is for, makes no new definition.
+        let kept = WorkflowSpec { schedule: None, history: None, description: None, ..spec.clone() };
         self.bundle.workflows.insert(name.to_owned(), kept);
         for (list, steps) in [("steps", &spec.steps), ("finally", &spec.finally)] {
             for (at, step) in steps.iter().enumerate() {

@@ -7,10 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::ObjectMeta;
 
 use super::{
-    Bundle, backfill_run_name, labels, name::step_key, owned_by_backfill, owned_by_run, owned_by_task, step_run_name, workflow_labels,
+    Bundle, backfill_run_name, labels, name::step_key, owned_by_backfill, owned_by_run, owned_by_task, owned_by_workflow, step_run_name,
+    workflow_labels,
 };
 use crate::{
-    api::{AutomationRun, AutomationRunSpec, AutomationTask, Backfill, ParameterValue, Step, StepOf, TaskRef, Trigger, label},
+    api::{
+        AutomationRun, AutomationRunSpec, AutomationTask, Backfill, ParameterValue, Step, StepOf, TaskRef, Trigger, Workflow, WorkflowRef,
+        label,
+    },
     outcome::JobSeen,
 };
 
@@ -40,6 +44,30 @@ pub struct SlotRun {
 pub fn scheduled_run(task: &AutomationTask, of: SlotRun, trigger: Trigger) -> AutomationRun {
     let annotations = [(label::REVISION, of.revision)];
     run(task, of.name, owned_by_task(task), annotations, spec(task, trigger, Some(of.slot), of.parameters))
+}
+
+/// The run of a slot of the workflow's schedule. `of.revision` holds the bundle.
+#[must_use]
+pub fn scheduled_workflow_run(workflow: &Workflow, of: SlotRun, trigger: Trigger) -> AutomationRun {
+    let name = workflow.metadata.name.clone().unwrap_or_default();
+    AutomationRun {
+        metadata: ObjectMeta {
+            name: Some(of.name),
+            namespace: workflow.metadata.namespace.clone(),
+            labels: Some(workflow_labels(&name, &workflow.spec.owner)),
+            annotations: Some(BTreeMap::from([(label::REVISION.to_owned(), of.revision)])),
+            owner_references: Some(vec![owned_by_workflow(workflow)]),
+            ..ObjectMeta::default()
+        },
+        spec: AutomationRunSpec {
+            workflow_ref: Some(WorkflowRef { name }),
+            parameters: of.parameters,
+            trigger: Some(trigger),
+            scheduled_time: Some(Time(of.slot)),
+            ..AutomationRunSpec::default()
+        },
+        status: None,
+    }
 }
 
 /// The run of a slot that a backfill asks for. It has the idempotency key of the slot's own run.

@@ -29,7 +29,8 @@ pub(super) fn reconcile(workflow: Arc<Workflow>, context: Arc<Context>) -> Recon
         let applied = apply::apply(&context, &*workflow, &plan.changes).await?;
         if applied.answers() {
             // The API server's answers are observations like any other.
-            (seen.refusals, seen.revisions_made) = (applied.refusals, applied.revisions_made);
+            seen.refusals = applied.refusals;
+            (seen.runs_made, seen.revisions_made) = (applied.runs_made, applied.revisions_made);
             plan = plan::workflow::plan(&seen, now);
         }
         let report = Report { kind: Kind::Workflow, before: workflow.status.as_ref(), plan: &plan, version: None };

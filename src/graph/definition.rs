@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::tz::TimeZone;
+
 use super::{Graph, Target, check};
 use crate::{
     api::{AutomationTask, Step, WorkflowSpec},
@@ -16,6 +18,7 @@ pub struct Definition {
     /// What it is made from.
     pub bundle: Bundle,
     graphs: BTreeMap<String, Arc<Graph>>,
+    zone: TimeZone,
 }
 
 impl Definition {
@@ -40,7 +43,15 @@ impl Definition {
             let checked = bundle.task(task, "").map_or(Ok(()), |task: AutomationTask| build::check_template(&task));
             problems.extend(checked.err().map(|problem| format!("task {task}: {problem}")));
         }
-        if problems.is_empty() { Ok(Self { name, bundle, graphs }) } else { Err(problems) }
+        // One that is not there is told of where the schedule is looked at.
+        let zone = bundle.time_zone.as_ref().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
+        if problems.is_empty() { Ok(Self { name, bundle, graphs, zone }) } else { Err(problems) }
+    }
+
+    /// The zone in which expressions tell times.
+    #[must_use]
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     /// A workflow in it, with its graph.

@@ -22,6 +22,7 @@ use super::{
     Cache,
     definitions::Definitions,
     events::Warnings,
+    held::Held,
     told::{Told, Watched},
     touched::{Touched, touched_run},
 };
@@ -53,6 +54,8 @@ pub struct Caches {
     pub pods: Cache<Pod>,
     pub(super) warnings: Warnings,
     pub(super) definitions: Definitions,
+    /// Finished runs of workflows that are repeated, whole.
+    pub(super) originals: Held<AutomationRun>,
 }
 
 /// Names a group: what it is of, and the namespaced name.
@@ -138,6 +141,7 @@ impl Caches {
             pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()).that(pod_tells),
             warnings: Warnings::default(),
             definitions: Definitions::default(),
+            originals: Held::default(),
         }
     }
 

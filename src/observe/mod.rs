@@ -7,6 +7,7 @@ mod cache;
 mod caches;
 mod definitions;
 mod events;
+mod held;
 mod listing;
 mod told;
 mod touched;

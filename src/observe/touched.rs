@@ -79,7 +79,7 @@ impl Caches {
     /// The runs of a task that wait for another to end.
     fn queued(&self, of_task: &str) -> Vec<Touched> {
         let queued = |run: &Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
-        self.runs.group(of_task).into_iter().filter(queued).map(|run| Touched::Run(ObjectRef::from_obj(&*run))).collect()
+        self.runs.group(of_task).into_iter().filter(queued).map(|run| touched_run(&run)).collect()
     }
 
     /// A run concerns itself until it is finished, and its task when it comes, ends or goes: not when it goes on, of which
@@ -96,7 +96,11 @@ impl Caches {
         if let Some(workflow) = run.spec.workflow_name() {
             let workflow = Touched::Workflow(ObjectRef::new(workflow).within(&namespace));
             let first = !update || run.status.as_ref().is_none_or(|status| status.start_time.is_none());
-            return if over { vec![workflow] } else { std::iter::once(itself).chain(first.then_some(workflow)).collect() };
+            if over {
+                let queued = self.queued(&key("workflow", &namespace, run.spec.workflow_name().unwrap_or_default()));
+                return std::iter::once(workflow).chain(queued).collect();
+            }
+            return std::iter::once(itself).chain(first.then_some(workflow)).collect();
         }
         let task = Touched::Task(ObjectRef::new(run.spec.task_name()).within(&namespace));
         let backfill = run.labels().get(label::BACKFILL).map(|name| Touched::Backfill(ObjectRef::new(name).within(&namespace)));

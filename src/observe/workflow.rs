@@ -30,6 +30,7 @@ pub async fn observe(client: &Client, caches: &Caches, workflow: Arc<Workflow>) 
         workflow,
         definition,
         revisions,
+        runs_made: Vec::new(),
         revisions_made: Vec::new(),
         refusals: Vec::new(),
     })

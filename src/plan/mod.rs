@@ -16,6 +16,8 @@ pub mod automation_run;
 pub mod automation_task;
 pub mod backfill;
 mod identity;
+mod pause;
+mod slots;
 pub mod workflow;
 pub mod workflow_run;
 

@@ -148,9 +148,9 @@ fn subjects() -> Vec<(Value, Vec<Text>)> {
     let schemas = schemas();
     let run = r"{parameters: [{name: DAY, value: '2026-01-31'}]}";
     let rerun = "{rerunOf: nightly-import-0, definition: Original, parameters: [{name: DAY, value: '2026-01-31'}]}";
-    let order = r"{description: d, parameters: [{name: DAY, description: d, default: d}, {name: KIND, pattern: d}],
+    let order = r"{description: d, schedule: {cron: ['@daily'], timeZone: UTC, exclude: ['2026-12-25']}, parameters: [{name: DAY, description: d, default: d}, {name: KIND, pattern: d}],
         steps: [{name: fetch, taskRef: {name: t}},
-            {name: load, workflowRef: {name: w}, dependsOn: [{step: fetch}], when: 'true', parameters: [{name: A, value: v}, {name: B, expression: item}],
+            {name: load, workflowRef: {name: w}, when: 'true', parameters: [{name: A, value: v}, {name: B, expression: item}],
              forEach: {expression: '[1]'}}],
         finally: [{name: notify, taskRef: {name: t}, when: 'true'}]}";
     // The first two are tasks: they are read back as such.

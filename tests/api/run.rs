@@ -131,6 +131,24 @@ async fn refuses_a_run_of_nothing_or_of_what_nobody_may_ask() {
                 "spec.definition",
                 "supported values: \"Current\", \"Original\"",
             ),
+            rejects(
+                "the failed steps of what is no rerun",
+                run_of("{taskRef: null, workflowRef: {name: w}, fromFailed: true}"),
+                "spec.fromFailed",
+                "name the run to repeat in rerunOf",
+            ),
+            rejects(
+                "the failed steps of a task",
+                run_of("{rerunOf: nightly-import-0, fromFailed: true}"),
+                "spec.fromFailed",
+                "the workflow in workflowRef",
+            ),
+            rejects(
+                "the failed steps with other parameters",
+                run_of("{taskRef: null, workflowRef: {name: w}, rerunOf: w-1, fromFailed: true, parameters: [{name: A, value: b}]}"),
+                "spec.parameters",
+                "leave one of the two out",
+            ),
             rejects("a cancel that is a text", run_of("cancel: 'yes'"), "spec.cancel", "must be of type boolean"),
             rejects("an unknown field", run_of("params: {}"), "spec.params", "unknown field"),
         ];

@@ -122,8 +122,8 @@ async fn short_names_and_the_category_print_columns() {
         assert_eq!(get("arun", "wide").await.0, "NAME RUNS PHASE OUTCOME REASON ATTEMPTS DURATION AGE SLOT OF TRIGGER MESSAGE");
         assert_eq!(get("abackfill", "").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE");
         assert_eq!(get("abackfill", "wide").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
-        assert_eq!(get("awf", "").await.0, "NAME STEPS LAST OUTCOME OWNER READY AGE");
-        assert_eq!(get("awf", "wide").await.0, "NAME STEPS LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
+        assert_eq!(get("awf", "").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE");
+        assert_eq!(get("awf", "wide").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
         let (_, all) = get("nightshift", "name").await;
         for one in [
             "automationtask.nightshift.dev/import\n",

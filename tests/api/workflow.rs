@@ -132,6 +132,19 @@ async fn refuses_what_cannot_be_an_order_of_steps() {
                 "spec.timeouts.finallySeconds",
                 "must be less",
             ),
+            rejects("no cron line", workflow("schedule: {cron: []}"), "spec.schedule.cron", "at least 1"),
+            rejects(
+                "a required parameter beside a schedule",
+                workflow("{schedule: {cron: ['@daily']}, parameters: [{name: DAY, required: true}]}"),
+                "spec.parameters",
+                "nobody to ask",
+            ),
+            rejects(
+                "a value from a slot without a schedule",
+                workflow("parameters: [{name: DAY, fromSlot: \"format(slot, '%F')\"}]"),
+                "spec.parameters",
+                "need a schedule",
+            ),
             rejects("51 runs to keep", workflow("history: {succeeded: 51}"), "spec.history.succeeded", "50"),
             rejects("an unknown field", workflow("stages: []"), "spec.stages", "unknown field"),
         ];
@@ -159,7 +172,7 @@ async fn accepts_workflows_as_large_as_they_may_be() {
             accepts(
                 "everything",
                 workflow(
-                    "{description: d, failFast: false, parallelism: 4, timeouts: {runSeconds: 3600, finallySeconds: 60}, history: {succeeded: 1, failed: 1},
+                    "{description: d, schedule: {cron: ['H 2 * * *'], timeZone: Europe/Berlin, concurrencyPolicy: Queue, catchUp: {policy: All, limit: 3}}, failFast: false, parallelism: 4, timeouts: {runSeconds: 3600, finallySeconds: 60}, history: {succeeded: 1, failed: 1},
                       parameters: [{name: MODE, default: full}], finally: [{name: notify, workflowRef: {name: tell}, parameters: [{name: P, expression: workflow.outcome}]}]}",
                 ),
             ),

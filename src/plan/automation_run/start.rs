@@ -122,19 +122,10 @@ fn values(seen: &Seen, task: &AutomationTask, identity: &Identity) -> Result<Vec
 
 /// Another run must end first. That it has ended is told by its watch.
 fn queued(seen: &Seen, ahead: &Ahead, policy: ConcurrencyPolicy) -> Draft {
-    let others = match ahead.others {
-        0 => String::new(),
-        n => format!(" and {n} more"),
+    let message = match admission::turn(&seen.run, ahead, policy) {
+        Ok(message) => message,
+        Err(message) => return Draft::end(Outcome::Skipped, reason::SLOT_TAKEN, message),
     };
-    if ahead.same_slot && policy == ConcurrencyPolicy::Forbid && seen.run.spec.rerun_of.is_some() {
-        let message = format!(
-            "run {} of the same slot goes on, and concurrencyPolicy Forbid lets no rerun start beside it; create it again when that has ended",
-            ahead.run
-        );
-        return Draft::end(Outcome::Skipped, reason::SLOT_TAKEN, message);
-    }
-    let which = if ahead.same_slot { "of the same slot " } else { "" };
-    let message = format!("waits for run {}{others} {which}to end", ahead.run);
     let waiting = Waiting { reason: reason::QUEUED.to_owned(), message, until: None };
     Draft { waiting: Some(waiting), ..Draft::default() }
 }

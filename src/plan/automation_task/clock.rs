@@ -9,44 +9,46 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     Accepted, CronJobSeen, Seen, Timing,
     cron_jobs::{cron_jobs, suspend_all, timing, unwanted},
-    pause,
-    slots::{Slots, why},
 };
 use crate::{
     admission,
-    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, NotRun, Outcome, condition},
+    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, Outcome, condition},
     ledger,
     outcome::cut,
-    plan::{Change, Notice},
+    plan::{
+        Change,
+        slots::{DOUBTFUL, Kept, Of, SECOND, why},
+    },
     schedule::Schedule,
 };
 
 /// How long after a CronJob was seen to be suspended the CronJob controller may still start a slot from an older view.
 const SETTLE: SignedDuration = SignedDuration::from_secs(10);
-/// How often it is told which slots a suspended schedule has skipped. Also told when it goes on.
-const TELL_SKIPPED: SignedDuration = SignedDuration::from_secs(3600);
-const SECOND: SignedDuration = SignedDuration::from_secs(1);
-/// How many slots at most a CronJob may have left undone while it was being stopped.
-const DOUBTFUL: usize = 100;
 
-/// What is to be done about a task's slots, and how its clock stands.
-pub(super) struct Kept {
-    pub(super) changes: Vec<Change>,
-    pub(super) clock: ClockStatus,
-    pub(super) decided_through: Option<Timestamp>,
-    pub(super) not_run: Vec<NotRun>,
-    pub(super) notices: Vec<Notice>,
-    pub(super) wake: Option<Timestamp>,
-}
-
-/// All that a decision about a schedule looks at.
+/// All that a decision about a task's clock looks at.
 #[derive(Clone, Copy)]
-struct Of<'a> {
+struct Case<'a> {
     seen: &'a Seen,
     before: &'a AutomationTaskStatus,
     accepted: &'a Accepted,
     schedule: &'a Schedule,
     now: Timestamp,
+}
+
+impl<'a> Case<'a> {
+    /// The same, as far as it is about slots.
+    fn slots(self) -> Of<'a> {
+        let Case { seen, before, accepted, schedule, now } = self;
+        Of {
+            seen,
+            schedule,
+            known: before.clock.as_ref(),
+            was_paused: was_paused(self),
+            pause: accepted.pause.as_ref(),
+            by_operator: accepted.clock == ClockKind::Operator,
+            now,
+        }
+    }
 }
 
 /// Keeps the schedule.
@@ -68,15 +70,15 @@ pub(super) fn keep(seen: &Seen, before: &AutomationTaskStatus, accepted: &Accept
     if let Some(was) = was.filter(|was| was.kind == accepted.clock) {
         (kept.clock.since, kept.clock.first_slot) = (was.since.clone(), was.first_slot.clone());
     }
-    let of = Of { seen, before, accepted, schedule, now };
+    let of = Case { seen, before, accepted, schedule, now };
     match (accepted.clock, was.map(|was| was.kind)) {
         (ClockKind::Operator, Some(ClockKind::Operator)) => kept.by_operator(of),
         (ClockKind::Operator, _) => kept.begin_by_operator(of),
         (_, Some(ClockKind::Operator)) => kept.hand_to_cron_jobs(of),
         _ => {
             (kept.changes, kept.wake) = cron_jobs(seen, before, accepted, now);
-            kept.arm(of, now);
-            kept.pause(of);
+            kept.arm(of.slots(), now);
+            kept.pause(of.slots());
             kept.decided_through = kept.decided_through.filter(|_| accepted.pause.is_some());
         }
     }
@@ -89,114 +91,25 @@ fn owned(seen: &Seen) -> impl Iterator<Item = &CronJobSeen> {
 }
 
 impl Kept {
-    /// Writes down since when this clock is on, unless that is known.
-    fn arm(&mut self, of: Of<'_>, since: Timestamp) {
-        if self.clock.kind == ClockKind::Operator {
-            self.clock.schedule = of.seen.task.spec.schedule.as_ref().map(api::Schedule::slots_only);
-        }
-        if self.clock.since.is_none() {
-            self.clock.since = Some(Time(since));
-            self.clock.first_slot = of.schedule.next(since).map(Time);
-        }
-    }
-
-    fn take(&mut self, slots: Slots<'_>) {
-        self.decided_through = Some(slots.through);
-        self.not_run = slots.not_run;
-        self.changes.extend(slots.changes);
-        self.notices.extend(slots.notices);
-        if let Some(wake) = slots.wake {
-            self.look_again(wake);
-        }
-    }
-
-    fn look_again(&mut self, at: Timestamp) {
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-
     /// The operator is the clock.
-    fn by_operator(&mut self, of: Of<'_>) {
+    fn by_operator(&mut self, of: Case<'_>) {
         let since = self.clock.since.as_ref().map_or(of.now, |since| since.0);
         let Some(through) = self.decided_through else {
             // The CronJobs are there still, to tell which slots they have started.
             if of.now < since + SETTLE {
-                self.arm(of, since);
+                self.arm(of.slots(), since);
                 return self.look_again(since + SETTLE);
             }
             let from = taken_over(of.seen, of.schedule, since);
             self.clock.first_slot = of.schedule.next(from).map(Time);
-            return self.decide(of, from, of.now);
+            return self.decide(of.slots(), from, of.now);
         };
         (self.changes, self.wake) = unwanted(of.seen, of.accepted, of.now);
-        self.decide(of, through, of.now);
-    }
-
-    /// Decides the slots after `through`, up to `until`.
-    fn decide(&mut self, of: Of<'_>, through: Timestamp, until: Timestamp) {
-        self.decided_through = Some(through);
-        if self.pause(of) {
-            return self.arm(of, through);
-        }
-        if let Some(known) = edited(of) {
-            // An edit runs no slot that lies before it, but for the one that was due anyway.
-            let due = before_edit(of, &known).and_then(|old| {
-                let slots = old.newest(DOUBTFUL, self.decided_through.unwrap_or(through), until);
-                slots.into_iter().rev().find(|slot| of.schedule.is_slot(*slot))
-            });
-            if let Some(slot) = due {
-                self.skip(of, slot - SECOND, why::EDITED);
-                let mut slots = self.slots(of);
-                slots.decide(slot);
-                self.take(slots);
-                if self.decided_through < Some(slot) {
-                    self.arm(of, through);
-                    self.clock.schedule = Some(known);
-                    return;
-                }
-            }
-            self.skip(of, until, why::EDITED);
-        }
-        self.arm(of, through);
-        let mut slots = self.slots(of);
-        slots.decide(until);
-        self.take(slots);
-    }
-
-    fn slots<'a>(&self, of: Of<'a>) -> Slots<'a> {
-        Slots::new(of.seen, of.schedule, self.decided_through.unwrap_or(of.now), &self.not_run, of.now)
-    }
-
-    fn skip(&mut self, of: Of<'_>, until: Timestamp, reason: &'static str) {
-        let mut slots = self.slots(of);
-        slots.skip(until, (Outcome::Skipped, reason));
-        self.take(slots);
-    }
-
-    /// Accounts for the slots of a pause, also when it is over. Returns whether it goes on.
-    fn pause(&mut self, of: Of<'_>) -> bool {
-        let Of { accepted, schedule, now, .. } = of;
-        let (paused, pauses) = (was_paused(of), accepted.pause.is_some());
-        let through = *self.decided_through.get_or_insert(now);
-        let tell = through.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
-        // What was due after a pause that ended by itself, while the operator was down, is due still.
-        let over = if accepted.clock == ClockKind::Operator && !pauses { pause::ended(&of.seen.task, now) } else { None };
-        let until = over.map_or(now, |over| over - SECOND).max(through);
-        let passed = schedule.next(through).is_some_and(|slot| slot <= until);
-        if passed && (paused || pauses) && !(paused && pauses && now < tell) {
-            self.skip(of, until, why::SUSPENDED);
-        }
-        if pauses {
-            let from = self.decided_through.unwrap_or(now);
-            let tell = from.checked_add(TELL_SKIPPED).unwrap_or(Timestamp::MAX);
-            if let Some(slot) = schedule.next(from) {
-                self.look_again(slot.max(tell).max(now + SECOND));
-            }
-        }
-        pauses
+        self.decide(of.slots(), through, of.now);
     }
 
     /// From CronJobs, or from no schedule, to the operator.
-    fn begin_by_operator(&mut self, of: Of<'_>) {
+    fn begin_by_operator(&mut self, of: Case<'_>) {
         let stopping = suspend_all(owned(of.seen));
         if !stopping.is_empty() {
             self.changes = stopping;
@@ -208,20 +121,20 @@ impl Kept {
             // A task that nobody has seen before is due from its creation on.
             let created = of.seen.task.metadata.creation_timestamp.as_ref().map_or(of.now, |time| time.0);
             let from = if of.before.observed_generation.is_none() { created } else { of.now };
-            return self.decide(of, from, of.now);
+            return self.decide(of.slots(), from, of.now);
         }
         if was_paused(of) || of.accepted.pause.is_some() {
             // They were suspended long before: none of them is about to start anything.
             let from = self.decided_through.unwrap_or(of.now);
-            return self.decide(of, from, of.now);
+            return self.decide(of.slots(), from, of.now);
         }
         self.decided_through = None;
-        self.arm(of, of.now);
+        self.arm(of.slots(), of.now);
         self.look_again(of.now + SETTLE);
     }
 
     /// From the operator to CronJobs: what is due up to the moment at which a CronJob is there is the operator's.
-    fn hand_to_cron_jobs(&mut self, of: Of<'_>) {
+    fn hand_to_cron_jobs(&mut self, of: Case<'_>) {
         // Where it has not yet begun, it has to do what they have left undone.
         let since = of.before.clock.as_ref().and_then(|clock| clock.since.as_ref()).map_or(of.now, |since| since.0);
         let through = self.decided_through.unwrap_or_else(|| taken_over(of.seen, of.schedule, since));
@@ -238,7 +151,7 @@ impl Kept {
         // This look may have begun before they were there: up to then the slots are the operator's.
         let ahead = armed.filter(|armed| *armed > of.now);
         let armed = armed.filter(|armed| *armed <= of.now);
-        self.decide(of, through, armed.unwrap_or(of.now));
+        self.decide(of.slots(), through, armed.unwrap_or(of.now));
         if let Some(ahead) = ahead {
             self.look_again(ahead);
         }
@@ -257,38 +170,26 @@ impl Kept {
         };
         if of.accepted.pause.is_none() {
             // Nobody waits for what Forbid still held back, or the API server refused.
-            let mut slots = self.slots(of);
+            let mut slots = self.slots(of.slots());
             let forbids = of.seen.task.spec.policy() == ConcurrencyPolicy::Forbid;
             slots.skip(armed, if forbids { (Outcome::Skipped, why::FORBID) } else { (Outcome::Missed, why::SUPERSEDED) });
             self.take(slots);
             self.decided_through = None;
         }
         (self.clock.since, self.clock.first_slot) = (None, None);
-        self.arm(of, armed);
+        self.arm(of.slots(), armed);
     }
 }
 
 /// Whether the schedule was paused when the status was written.
-fn was_paused(of: Of<'_>) -> bool {
+fn was_paused(of: Case<'_>) -> bool {
     condition::is_true(&of.before.conditions, condition::SUSPENDED)
 }
 
 /// Whether a run that the operator started goes on, beside which a slot must not start.
-fn goes_on(of: Of<'_>) -> bool {
+fn goes_on(of: Case<'_>) -> bool {
     let ours = |run: &Arc<AutomationRun>| admission::is_live_slot(run) && !ledger::is_adopted(run);
     of.seen.task.spec.policy() != ConcurrencyPolicy::Allow && of.seen.runs.iter().any(ours)
-}
-
-/// The schedule that was last taken up, where that has other slots than the one there is now.
-fn edited(of: Of<'_>) -> Option<api::Schedule> {
-    let known = of.before.clock.as_ref().filter(|clock| clock.kind == ClockKind::Operator)?.schedule.clone()?;
-    let old = before_edit(of, &known);
-    old.is_none_or(|old| old.slots_hash() != of.schedule.slots_hash()).then_some(known)
-}
-
-fn before_edit(of: Of<'_>, known: &api::Schedule) -> Option<Schedule> {
-    let meta = &of.seen.task.metadata;
-    Schedule::parse(known, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()).ok()
 }
 
 /// Up to where the CronJobs have decided the slots: those after it are the operator's. What they would have started while

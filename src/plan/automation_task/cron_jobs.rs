@@ -2,8 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::{AFTER_SLOT, Accepted, CronJobSeen, Seen, Timing, pause::pause};
-use crate::{api::AutomationTaskStatus, build::CronJobSpec, plan::Change};
+use super::{AFTER_SLOT, Accepted, CronJobSeen, Seen, Timing};
+use crate::{
+    api::AutomationTaskStatus,
+    build::CronJobSpec,
+    plan::{Change, pause::pause},
+};
 
 /// Makes the CronJobs be as wanted, in this order: what is not wanted goes, what is there is replaced, what is missing is
 /// made. Stopped anywhere in between, no slot is one of two CronJobs. Also says when to look again for what must wait.
@@ -65,7 +69,7 @@ pub(super) fn unwanted(seen: &Seen, accepted: &Accepted, now: Timestamp) -> (Vec
 /// Suspends what goes on from a spec that was accepted before, where the task says so: that much of it can be done.
 pub(super) fn suspend(seen: &Seen, now: Timestamp) -> Vec<Change> {
     let uid = seen.task.metadata.uid.clone().unwrap_or_default();
-    let paused = matches!(pause(&seen.task, now), Ok(Some(_)));
+    let paused = matches!(pause(&seen.task.metadata, seen.task.spec.schedule.as_ref(), now), Ok(Some(_)));
     suspend_all(seen.cron_jobs.iter().filter(|c| paused && c.owners.contains(&uid)))
 }
 

@@ -2,26 +2,27 @@
 
 mod clock;
 mod cron_jobs;
-mod pause;
 mod prune;
 mod report;
 mod revisions;
-mod slots;
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::api::ObjectMeta;
 
-use clock::Kept;
 use cron_jobs::suspend;
-use pause::{Pause, pause};
 use prune::prune;
 pub(super) use report::last_run;
 use report::{may_be_told_later, notices, status};
 
-use super::{Change, Plan, Refusal};
+use super::{
+    Change, Plan, Refusal,
+    pause::{Pause, pause},
+    slots::{Kept, Scheduled},
+};
 use crate::{
-    api::{AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, label},
+    api::{self, AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, Trigger, label},
     build::{self, CronJobSpec},
     outcome::JobSeen,
     schedule::{self, ClockChoice, Schedule},
@@ -140,6 +141,38 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
     Plan { changes, status, report_after: None, notices, wake }.reported_after(later, now)
 }
 
+impl Scheduled for Seen {
+    fn meta(&self) -> &ObjectMeta {
+        &self.task.metadata
+    }
+
+    fn written(&self) -> Option<&api::Schedule> {
+        self.task.spec.schedule.as_ref()
+    }
+
+    fn runs(&self) -> &[Arc<AutomationRun>] {
+        &self.runs
+    }
+
+    fn jobs(&self) -> &[JobSeen] {
+        &self.jobs
+    }
+
+    fn runs_made(&self) -> &[String] {
+        &self.runs_made
+    }
+
+    fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+
+    fn run_of(&self, slot: Timestamp, name: String, schedule: &Schedule, trigger: Trigger) -> Result<AutomationRun, String> {
+        let parameters = schedule::slot_values(&self.task.spec.parameters, slot, schedule)?;
+        let of = build::SlotRun { name, slot, revision: build::revision_name(&self.task), parameters };
+        Ok(build::scheduled_run(&self.task, of, trigger))
+    }
+}
+
 /// A task whose spec can be carried out.
 pub(crate) struct Accepted {
     pub(crate) schedule: Option<Schedule>,
@@ -187,7 +220,7 @@ pub(crate) fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, 
     };
     let native = clock == ClockKind::CronJob;
     let lines = schedule.lines.iter().enumerate().filter(|_| native);
-    let pause = pause(task, now).map_err(|problem| rejected("InvalidPause", problem))?;
+    let pause = pause(&task.metadata, task.spec.schedule.as_ref(), now).map_err(|problem| rejected("InvalidPause", problem))?;
     let wanted = lines.map(|(index, line)| build::cron_job(task, (index, line), &contract, pause.is_some())).collect();
     Ok(Accepted { schedule: Some(schedule), pause, clock, wanted, why })
 }

@@ -3,11 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{
-    Accepted, Rejected, Seen,
-    clock::Kept,
-    pause::{Pause, pause},
-};
+use super::{Accepted, Rejected, Seen};
 use crate::{
     api::{
         AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, Outcome, RunResult,
@@ -15,7 +11,11 @@ use crate::{
     },
     build, ledger,
     outcome::{self, JobEnd, JobSeen},
-    plan::{Notice, RefusalKind},
+    plan::{
+        Notice, RefusalKind,
+        pause::{Pause, pause},
+        slots::Kept,
+    },
     schedule::Schedule,
 };
 
@@ -154,7 +154,7 @@ fn conditions<'a>(
     };
     let paused = match accepted {
         Ok(accepted) => accepted.pause.clone(),
-        Err(_) => pause(&seen.task, now).ok().flatten(),
+        Err(_) => pause(&seen.task.metadata, seen.task.spec.schedule.as_ref(), now).ok().flatten(),
     };
     let mut conditions = Vec::new();
     match trouble {

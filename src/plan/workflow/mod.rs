@@ -1,6 +1,9 @@
 //! What to do about a workflow: check it, keep its definition, prune its runs, say how it stands.
 
+mod clock;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -29,6 +32,8 @@ pub struct Seen {
     pub runs: Vec<Arc<AutomationRun>>,
     /// Its revisions, where the definition has changed.
     pub revisions: Vec<RevisionSeen>,
+    /// Names of runs that this pass has made, or found to be there.
+    pub runs_made: Vec<String>,
     /// Names of revisions that this pass has made, or found to be there.
     pub revisions_made: Vec<String>,
     /// What the API server refused in this pass.
@@ -66,11 +71,21 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<WorkflowStatus> {
         return Plan::nothing(before);
     }
     let mut changes = keep(seen, &before);
+    let accepted = clock::accept(seen, now);
+    // No slot is started before what it is to run is kept.
+    let is_kept = changes.is_empty() && seen.definition.is_ok();
+    let kept = accepted.as_ref().ok().filter(|_| is_kept).map(|accepted| clock::keep(seen, &before, accepted, now));
+    changes.extend(kept.iter().flat_map(|kept| kept.changes.iter().cloned()));
     changes.extend(prune(seen, &before));
-    let status = report::status(seen, &before, now);
-    let wake = (!seen.refusals.is_empty()).then(|| now + AGAIN);
+    let status = report::status(seen, &before, &accepted, kept.as_ref(), now);
+    let second = SignedDuration::from_secs(1);
+    let slot_wake = accepted.as_ref().ok().filter(|_| is_kept).and_then(|accepted| accepted.wake(now));
+    let kept_wake = kept.as_ref().and_then(|kept| kept.wake).map(|wake| wake.max(now + second));
+    let refused_wake = (!seen.refusals.is_empty()).then(|| now + AGAIN);
+    let wake = [slot_wake, kept_wake, refused_wake].into_iter().flatten().min();
     let later = report::may_be_told_later(&before, &status);
-    let notices = report::notices(&before, &status);
+    let mut notices = report::notices(&before, &status);
+    notices.extend(kept.into_iter().flat_map(|kept| kept.notices));
     Plan { changes, status, report_after: None, notices, wake }.reported_after(later, now)
 }
 
@@ -98,8 +113,13 @@ fn prune(seen: &Seen, before: &WorkflowStatus) -> Vec<Change> {
     let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
     let repeated = |run: &AutomationRun| {
         seen.runs.iter().any(|other| {
-            let known = other.status.as_ref().is_some_and(|status| status.idempotency_key.is_some());
-            !known && !ledger::is_finished(other) && other.spec.rerun_of == run.metadata.name
+            let status = other.status.as_ref();
+            let known = status.is_some_and(|status| status.idempotency_key.is_some());
+            // What it keeps it looks up until it is over.
+            let keeps = other.spec.from_failed == Some(true);
+            let chain = status.map(|status| status.rerun_chain.as_slice()).unwrap_or_default();
+            let names = other.spec.rerun_of == run.metadata.name || run.metadata.name.as_ref().is_some_and(|name| chain.contains(name));
+            !ledger::is_finished(other) && (keeps || !known) && names
         })
     };
     let expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);

@@ -1,8 +1,9 @@
 //! The status of a workflow, from what was seen, and what of it is worth an Event.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Seen;
+use super::{Seen, clock::Accepted};
 use crate::{
     api::{
         AutomationRun, LastRun, RunResult, WorkflowStatus,
@@ -10,13 +11,25 @@ use crate::{
     },
     ledger,
     outcome::cut,
-    plan::{Notice, automation_task::last_run},
+    plan::{
+        Notice,
+        automation_task::last_run,
+        pause::{Pause, pause},
+        slots::Kept,
+    },
+    schedule::Schedule,
 };
 
 /// How long a status may wait that says nothing out of the ordinary.
 const TELL_LATER: SignedDuration = SignedDuration::from_secs(10);
 
-pub(super) fn status(seen: &Seen, before: &WorkflowStatus, now: Timestamp) -> WorkflowStatus {
+pub(super) fn status(
+    seen: &Seen,
+    before: &WorkflowStatus,
+    accepted: &Result<Accepted, (&'static str, String)>,
+    kept: Option<&Kept>,
+    now: Timestamp,
+) -> WorkflowStatus {
     let generation = seen.workflow.metadata.generation;
     let spec = &seen.workflow.spec;
     let finished = seen.runs.iter().map(AsRef::as_ref).filter(|run| ledger::is_finished(run)).max_by_key(|run| ledger::order(run));
@@ -27,10 +40,25 @@ pub(super) fn status(seen: &Seen, before: &WorkflowStatus, now: Timestamp) -> Wo
     let last_run = newer.or_else(|| before.last_run.clone());
     let revision = seen.definition.as_ref().ok().map(|definition| definition.name.clone());
     let made = revision.filter(|name| seen.revisions_made.contains(name));
-    let conditions = conditions(seen, last_run.as_ref());
+    let good = seen.runs.iter().filter(|run| ledger::is_finished(run)).filter_map(|run| run.status.as_ref());
+    let good = good.filter(|status| status.result == Some(RunResult::Good)).filter_map(|status| status.completion_time.clone()).max();
+    let schedule = accepted.as_ref().ok().and_then(|accepted| accepted.schedule.as_ref());
+    let next = accepted.as_ref().ok().filter(|_| seen.definition.is_ok()).and_then(|accepted| accepted.next(now));
+    let shown = match accepted {
+        Ok(_) => Some(cut(&schedule.map_or_else(|| "on demand".to_owned(), Schedule::describe), 2048)),
+        Err(_) => before.schedule.clone(),
+    };
+    let conditions = conditions(seen, accepted, next, last_run.as_ref(), now);
     WorkflowStatus {
         observed_generation: generation,
         conditions: condition::conditions(&before.conditions, conditions, generation, now),
+        clock: kept.map_or_else(|| before.clock.clone(), |kept| Some(kept.clock.clone())),
+        schedule: shown,
+        next: next.zip(schedule).map(|(slot, schedule)| schedule.describe_slot(slot)),
+        next_schedule_time: next.map(Time),
+        decided_through: kept.map_or_else(|| before.decided_through.clone(), |kept| kept.decided_through.map(Time)),
+        not_run: kept.map_or_else(|| before.not_run.clone(), |kept| kept.not_run.clone()),
+        last_successful_time: good.max(before.last_successful_time.clone()),
         step_count: i32::try_from(spec.steps.len() + spec.finally.len()).unwrap_or(i32::MAX),
         active: active.iter().take(10).filter_map(|run| run.metadata.name.clone()).collect(),
         active_count: i32::try_from(active.len()).unwrap_or(i32::MAX),
@@ -39,14 +67,33 @@ pub(super) fn status(seen: &Seen, before: &WorkflowStatus, now: Timestamp) -> Wo
     }
 }
 
-fn conditions<'a>(seen: &'a Seen, last: Option<&'a LastRun>) -> Vec<Set<'a>> {
+fn conditions<'a>(
+    seen: &'a Seen,
+    accepted: &'a Result<Accepted, (&'static str, String)>,
+    next: Option<Timestamp>,
+    last: Option<&'a LastRun>,
+    now: Timestamp,
+) -> Vec<Set<'a>> {
     let set = |kind, status, reason: &'a str, message: String| Set { kind, status, reason, message: cut(&message, 2048) };
     let mut conditions = Vec::new();
-    match (&seen.definition, seen.refusals.first()) {
+    let paused = match accepted {
+        Ok(accepted) => accepted.pause.clone(),
+        Err(_) => pause(&seen.workflow.metadata, seen.workflow.spec.schedule.as_ref(), now).ok().flatten(),
+    };
+    let written = seen.workflow.spec.schedule.is_some();
+    let held = |message: String| if written { format!("{message}. Until then no slot starts") } else { message };
+    let refused = seen.refusals.iter().find(|refused| seen.definition.as_ref().is_ok_and(|definition| definition.name == refused.name));
+    match (&seen.definition, refused) {
         (Err(rejected), _) => {
-            conditions.push(set(condition::READY, Status::False, rejected.reason(), rejected.message()));
+            conditions.push(set(condition::READY, Status::False, rejected.reason(), held(rejected.message())));
             if !rejected.is_missing {
-                conditions.push(set(condition::STALLED, Status::True, rejected.reason(), rejected.message()));
+                conditions.push(set(condition::STALLED, Status::True, rejected.reason(), held(rejected.message())));
+            }
+        }
+        (Ok(_), None) if accepted.is_err() => {
+            if let Err((reason, message)) = accepted {
+                conditions.push(set(condition::READY, Status::False, reason, held(message.clone())));
+                conditions.push(set(condition::STALLED, Status::True, reason, held(message.clone())));
             }
         }
         (Ok(_), Some(refused)) => {
@@ -54,10 +101,19 @@ fn conditions<'a>(seen: &'a Seen, last: Option<&'a LastRun>) -> Vec<Set<'a>> {
             conditions.push(set(condition::READY, Status::False, "Refused", message));
         }
         (Ok(_), None) => {
-            let message = "accepted; create an AutomationRun with workflowRef to run it".to_owned();
+            let schedule = accepted.as_ref().ok().and_then(|accepted| accepted.schedule.as_ref());
+            let message = match (schedule, next) {
+                (Some(schedule), Some(_)) => format!("armed: {}", schedule.describe()),
+                (Some(_), None) if paused.is_some() => "accepted; the schedule is suspended".to_owned(),
+                (Some(_), None) => "accepted; no slot is due in the next years".to_owned(),
+                (None, _) => "accepted; create an AutomationRun with workflowRef to run it".to_owned(),
+            };
             conditions.push(set(condition::READY, Status::True, "Accepted", message));
         }
     }
+    let reason = paused.as_ref().map_or("NotSuspended", Pause::reason);
+    let message = paused.as_ref().map_or_else(|| "not suspended".to_owned(), Pause::message);
+    conditions.push(set(condition::SUSPENDED, Status::from(paused.is_some()), reason, message));
     conditions.push(match last {
         None => set(condition::LAST_RUN_SUCCEEDED, Status::Unknown, "NoRunYet", "no run has finished yet".to_owned()),
         Some(last) => {
@@ -75,8 +131,9 @@ pub(super) fn may_be_told_later(before: &WorkflowStatus, after: &WorkflowStatus)
     let ended = |status: &WorkflowStatus| status.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map(|time| time.0);
     let how = |status: &WorkflowStatus| status.last_run.as_ref().map(|last| (last.outcome, last.reason.clone()));
     let told = |status: &WorkflowStatus| {
-        let ready = condition::find(&status.conditions, condition::READY).cloned();
-        (status.observed_generation, ready, status.step_count, status.revision.clone())
+        let find = |kind| condition::find(&status.conditions, kind).cloned();
+        let slots = (status.next.clone(), status.decided_through.clone(), status.not_run.clone(), status.clock.clone());
+        (status.observed_generation, find(condition::READY), find(condition::SUSPENDED), slots, status.revision.clone())
     };
     if told(before) != told(after) || how(before) != how(after) || ended(before) == ended(after) {
         return None;

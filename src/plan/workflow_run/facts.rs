@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::Seen;
+use super::{Seen, kept::Kept};
 use crate::{
     api::{AutomationRun, AutomationRunStatus, WorkflowSpec},
     graph::{Decision, Ended, Facts, Recorded, RunFacts, StepFacts, Stop},
@@ -14,9 +14,6 @@ use crate::{
 /// `timeouts.runSeconds` and `timeouts.finallySeconds` where they are unset.
 const RUN_SECONDS: i64 = 86_400;
 const FINALLY_SECONDS: i64 = 600;
-
-/// Times are told in UTC: a workflow has no zone of its own.
-static ZONE: TimeZone = TimeZone::UTC;
 
 /// By when what of a run must be over.
 pub(super) struct Times {
@@ -71,7 +68,7 @@ pub(super) fn facts<'a>(
     seen: &'a Seen,
     before: &'a AutomationRunStatus,
     parameters: &'a BTreeMap<String, String>,
-    slot: Option<Timestamp>,
+    (slot, zone): (Option<Timestamp>, &'a TimeZone),
     times: &Times,
 ) -> Facts<'a> {
     let mut steps: BTreeMap<&str, StepFacts> = BTreeMap::new();
@@ -97,11 +94,19 @@ pub(super) fn facts<'a>(
     Facts {
         parameters,
         slot,
-        zone: &ZONE,
+        zone,
         steps,
         stop: times.stop,
         steps_end: steps_end.map(|end| Ended { outcome: end.outcome, reason: end.reason.clone(), message: end.message.clone() }),
         finally_over: times.is_over,
+    }
+}
+
+/// Adds the runs that are kept, where there is no newer one.
+pub(super) fn keep<'a>(facts: &mut Facts<'a>, kept: &Kept<'a>) {
+    for ((step, item), run) in kept {
+        let runs = &mut facts.steps.entry(step).or_default().runs;
+        runs.entry(*item).or_insert_with(|| RunFacts { kept: true, ..run_facts(run) });
     }
 }
 

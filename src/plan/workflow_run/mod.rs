@@ -4,6 +4,7 @@
 //! the steps' own runs; which step may start is the graph's.
 
 mod facts;
+mod kept;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 
 use facts::{Times, facts};
+pub use kept::Original;
+use kept::kept;
 use report::{DEFINITION_PENDING, Draft};
 
 use super::{
@@ -21,6 +24,7 @@ use super::{
     workflow::Rejected,
 };
 use crate::{
+    admission,
     api::{AutomationRun, AutomationRunStatus, Outcome, Phase, Step, Workflow, WorkflowSpec},
     build,
     graph::{Decision, Definition, Start},
@@ -45,6 +49,8 @@ pub struct Seen {
     pub children: Vec<Arc<AutomationRun>>,
     /// The runs of its workflow, where it is not on record what it repeats.
     pub siblings: Vec<Arc<AutomationRun>>,
+    /// The runs that it repeats from their failed steps: the one in `rerunOf` first.
+    pub originals: Vec<Original>,
     /// What the API server refused in this pass.
     pub refusals: Vec<Refusal>,
 }
@@ -95,10 +101,26 @@ fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
         Ok(parameters) => parameters,
         Err(problem) => return Draft::end(Outcome::Failed, "InvalidParameters", problem),
     };
+    let policy = seen.workflow.as_ref().map(|workflow| workflow.spec.policy()).unwrap_or_default();
+    if let Some(ahead) = admission::ahead(&seen.run, &seen.siblings, policy).filter(|_| !begun) {
+        return match admission::turn(&seen.run, &ahead, policy) {
+            Ok(message) => Draft::waiting(reason::QUEUED, &message, None),
+            Err(message) => Draft::end(Outcome::Skipped, reason::SLOT_TAKEN, message),
+        };
+    }
     let times = Times::of(seen, before, spec, now);
-    let facts = facts(seen, before, &parameters, identity.slot, &times);
+    let zone = definition.zone();
+    let kept = kept(spec, &seen.originals);
+    let mut facts = facts(seen, before, &parameters, (identity.slot, zone), &times);
+    facts::keep(&mut facts, &kept);
     match graph.decide(&facts) {
-        Ok(decision) => carry_out(seen, before, &Known { definition, spec, identity: &identity, times: &times }, decision, now),
+        Ok(decision) => carry_out(
+            seen,
+            before,
+            &Known { definition, spec, identity: &identity, times: &times, kept: kept::names(&kept) },
+            decision,
+            now,
+        ),
         // The machine has no room for it now; what runs goes on.
         Err(problem) => Draft { again: Some(now + AGAIN), ..Draft::waiting("CannotDecide", &problem, None) },
     }
@@ -110,6 +132,8 @@ struct Known<'a> {
     spec: &'a WorkflowSpec,
     identity: &'a Identity,
     times: &'a Times,
+    /// Names of the runs of steps that are kept, by step.
+    kept: BTreeMap<String, String>,
 }
 
 /// What it runs, or why it cannot run yet, or at all.
@@ -180,7 +204,14 @@ fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: &Known, decision:
     }
     let again = (!seen.refusals.is_empty()).then(|| now + AGAIN);
     let wake = [known.times.wake(&decision, now), again].into_iter().flatten().min();
-    Draft { changes, decision: Some(decision), definition: Some(known.definition.name.clone()), again: wake, ..Draft::default() }
+    Draft {
+        changes,
+        decision: Some(decision),
+        kept: known.kept.clone(),
+        definition: Some(known.definition.name.clone()),
+        again: wake,
+        ..Draft::default()
+    }
 }
 
 fn create(seen: &Seen, known: &Known, start: &Start) -> Option<Change> {

@@ -1,5 +1,7 @@
 //! The status of a workflow's run, from what was seen and decided, and what of it is worth an Event.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -11,10 +13,11 @@ use crate::{
     api::{
         AutomationRunStatus, Items, Outcome, Phase, StepStatus, StepsEnd, Waiting,
         condition::{self, Set, Status},
+        label,
     },
     graph::{At, Counts, Decision, StepState},
     ledger,
-    outcome::cut,
+    outcome::{cut, reason},
     plan::{Change, Notice, Plan, automation_run::human_duration, identity::identity},
 };
 
@@ -32,6 +35,8 @@ const NAMED: usize = 3;
 pub(super) struct Draft {
     pub(super) changes: Vec<Change>,
     pub(super) decision: Option<Decision>,
+    /// Names of the runs of steps that are kept, by step.
+    pub(super) kept: BTreeMap<String, String>,
     /// Name of the revision that holds what it runs.
     pub(super) definition: Option<String>,
     /// What it waits on before it can begin.
@@ -56,7 +61,7 @@ impl Draft {
         let started = self.decision.is_some().then(|| facts::started(seen, before, now));
         let start = before.start_time.clone().or_else(|| started.map(Time));
         let steps = match &self.decision {
-            Some(decision) => decision.steps.iter().map(|step| told(seen, before, step)).collect(),
+            Some(decision) => decision.steps.iter().map(|step| told(seen, before, step, self.kept.get(&step.name))).collect(),
             None => before.steps.clone(),
         };
         let steps_end = before.steps_end.clone().or_else(|| {
@@ -65,13 +70,21 @@ impl Draft {
         });
         let by_steps = self.decision.as_ref().and_then(|decision| decision.end.clone());
         let end = self.end.or_else(|| by_steps.map(|ended| (ended.outcome, ended.reason, ended.message)));
+        let end = end.map(|(outcome, why, message)| match replaced_by(seen).filter(|_| outcome == Outcome::Cancelled) {
+            Some(slot) => {
+                let message = message.replace("spec.cancel was set", &format!("the slot of {slot} came, and concurrencyPolicy is Replace"));
+                (outcome, reason::REPLACED.to_owned(), message)
+            }
+            None => (outcome, why, message),
+        });
         let waiting = self.waiting.or_else(|| refused(seen)).filter(|_| end.is_none());
         let phase = match (&end, &start) {
             (Some(_), _) => Phase::Finished,
             (None, Some(_)) => Phase::Running,
+            (None, None) if waiting.as_ref().is_some_and(|waiting| waiting.reason == reason::QUEUED) => Phase::Queued,
             (None, None) => Phase::Pending,
         };
-        let (reason, message) = match (&end, &waiting) {
+        let (word, message) = match (&end, &waiting) {
             (Some((_, reason, message)), _) => (reason.clone(), message.clone()),
             (None, Some(waiting)) => (waiting.reason.clone(), waiting.message.clone()),
             (None, None) => progress(seen, &steps),
@@ -81,7 +94,7 @@ impl Draft {
         // A run is not over before its steps are, whatever the clocks of others say.
         let completion = end.as_ref().map(|_| last.into_iter().chain(start.clone()).map(|time| time.0).fold(now, Timestamp::max));
         let succeeded = outcome.map_or(Status::Unknown, |outcome| Status::from(matches!(outcome, Outcome::Succeeded | Outcome::NoData)));
-        let condition_reason = if outcome.is_some() { reason.clone() } else { format!("{phase:?}") };
+        let condition_reason = if outcome.is_some() { word.clone() } else { format!("{phase:?}") };
         let message = cut(&message, 4096);
         let set = Set { kind: condition::SUCCEEDED, status: succeeded, reason: &condition_reason, message: message.clone() };
         let mut status = AutomationRunStatus {
@@ -89,7 +102,7 @@ impl Draft {
             phase: Some(phase),
             outcome,
             result: outcome.and_then(Outcome::result),
-            reason: Some(reason),
+            reason: Some(word),
             message: Some(message),
             waiting_on: waiting,
             steps,
@@ -115,8 +128,13 @@ impl Draft {
     }
 }
 
+/// The later slot that replaces it.
+fn replaced_by(seen: &Seen) -> Option<&String> {
+    seen.run.metadata.annotations.as_ref()?.get(label::REPLACED_BY)
+}
+
 /// How a step stands.
-fn told(seen: &Seen, before: &AutomationRunStatus, step: &StepState) -> StepStatus {
+fn told(seen: &Seen, before: &AutomationRunStatus, step: &StepState, kept: Option<&String>) -> StepStatus {
     let of_step = || seen.children.iter().filter(|child| place(child).is_some_and(|(of, _)| of == step.name));
     let recorded = before.steps.iter().find(|recorded| recorded.name == step.name);
     let items = step.items.map(items).or_else(|| recorded.and_then(|recorded| recorded.items));
@@ -130,7 +148,7 @@ fn told(seen: &Seen, before: &AutomationRunStatus, step: &StepState) -> StepStat
     StepStatus {
         name: step.name.clone(),
         phase,
-        run: single.or_else(|| recorded.and_then(|recorded| recorded.run.clone())),
+        run: single.or_else(|| kept.filter(|_| items.is_none()).cloned()).or_else(|| recorded.and_then(|recorded| recorded.run.clone())),
         outcome,
         reason: reason.filter(|reason| !reason.is_empty()),
         message: message.map(|message| cut(&message, STEP_MESSAGE)).filter(|message| !message.is_empty()),

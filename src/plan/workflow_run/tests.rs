@@ -43,6 +43,8 @@ struct World {
     children: BTreeMap<String, AutomationRun>,
     now: Timestamp,
     refuse: bool,
+    siblings: Vec<Arc<AutomationRun>>,
+    originals: Vec<Original>,
 }
 
 impl World {
@@ -55,7 +57,15 @@ impl World {
             "spec": { "workflowRef": { "name": "w" } }, "status": { "phase": "Pending" },
         });
         let now = "2026-11-26T01:00:00Z".parse().unwrap();
-        Self { workflow, run: serde_json::from_value(run).unwrap(), children: BTreeMap::new(), now, refuse: false }
+        Self {
+            workflow,
+            run: serde_json::from_value(run).unwrap(),
+            children: BTreeMap::new(),
+            now,
+            refuse: false,
+            siblings: Vec::new(),
+            originals: Vec::new(),
+        }
     }
 
     fn seen(&self) -> Seen {
@@ -69,7 +79,8 @@ impl World {
                 defined => Defined::AsItIs(defined),
             },
             children: self.children.values().cloned().map(Arc::new).collect(),
-            siblings: Vec::new(),
+            siblings: self.siblings.clone(),
+            originals: self.originals.clone(),
             refusals: Vec::new(),
         }
     }
@@ -317,6 +328,77 @@ fn steps_that_come_and_end_at_once_are_told_with_the_next_ones() {
     world.now += 1.seconds();
     world.pass(usize::MAX);
     assert_eq!(world.step("fetch").1, Some(Outcome::Succeeded), "two seconds after the first of them");
+}
+
+/// A rerun of the world's run from its failed steps, with that spec.
+fn from_failed(world: &World, spec: &Value) -> World {
+    let mut again = World::new(spec);
+    again.run.metadata.name = Some("r2".to_owned());
+    again.run.metadata.uid = Some("r2".to_owned());
+    again.run.spec.rerun_of = world.run.metadata.name.clone();
+    again.run.spec.from_failed = Some(true);
+    again.siblings = vec![Arc::new(world.run.clone()), Arc::new(again.run.clone())];
+    let original = Original {
+        run: Arc::new(world.run.clone()),
+        definition: definition_of(&world.workflow).ok(),
+        children: world.children.values().cloned().map(Arc::new).collect(),
+    };
+    again.originals = std::iter::once(original).chain(world.originals.iter().cloned()).collect();
+    again
+}
+
+#[test]
+fn a_rerun_from_the_failed_steps_keeps_the_others_with_what_they_told() {
+    let spec = json!({ "failFast": false, "steps": [
+        { "name": "fetch", "taskRef": { "name": "t" } },
+        { "name": "each", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "fetch" }], "forEach": { "items": [0, 1, 2] } },
+        { "name": "load", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "each" }],
+          "parameters": [{ "name": "P", "expression": "string(steps.fetch.outputs.rows)" }] },
+        { "name": "repair", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "each", "outcomes": ["Failed"] }] },
+        { "name": "apart", "taskRef": { "name": "t" } },
+    ], "finally": [{ "name": "notify", "taskRef": { "name": "t" } }] });
+    let mut first = World::new(&spec);
+    first.settle();
+    let fetch = first.of_step("fetch").metadata.name.clone().unwrap();
+    first.end(&fetch, Outcome::Succeeded, json!({ "rows": 7 }));
+    first.settle();
+    let items: Vec<(String, i32)> = first
+        .children
+        .values()
+        .filter_map(|child| Some((child.metadata.name.clone()?, child.spec.step.as_ref().filter(|of| of.name == "each")?.item?)))
+        .collect();
+    for (name, item) in items {
+        first.end(&name, if item == 1 { Outcome::Failed } else { Outcome::Succeeded }, Value::Null);
+    }
+    for step in ["apart", "repair", "notify"] {
+        first.settle();
+        first.end_step(step, Outcome::Succeeded);
+    }
+    assert_eq!(first.status().phase, Some(Phase::Finished));
+
+    let mut again = from_failed(&first, &spec);
+    again.settle();
+    assert_eq!(again.live(), ["each"], "what follows the item is run again, and nothing else: {:?}", again.status().steps);
+    assert_eq!(again.of_step("each").spec.step.as_ref().unwrap().item, Some(1));
+    assert_eq!(again.status().idempotency_key, first.status().idempotency_key);
+    assert_eq!((again.step("fetch").1, again.step("apart").1), (Some(Outcome::Succeeded), Some(Outcome::Succeeded)));
+    assert_eq!(again.status().steps[0].run.as_ref(), Some(&fetch), "the run that is kept is named");
+    again.end_step("each", Outcome::Failed);
+    again.end_step("repair", Outcome::Succeeded);
+    again.end_step("notify", Outcome::Succeeded);
+
+    let mut third = from_failed(&again, &spec);
+    third.settle();
+    assert_eq!(third.live(), ["each"], "what was kept is kept again");
+    third.end_step("each", Outcome::Succeeded);
+    assert_eq!(third.live(), ["load"]);
+    assert_eq!(third.of_step("load").spec.parameters[0].value, "7");
+
+    let mut edited = spec.clone();
+    edited["steps"][0]["when"] = json!("true");
+    let mut edited = from_failed(&first, &edited);
+    edited.settle();
+    assert_eq!(edited.live(), ["fetch"], "a step that is written otherwise is run again");
 }
 
 fn spec() -> impl Strategy<Value = Value> {

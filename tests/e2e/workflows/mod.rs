@@ -5,6 +5,8 @@ mod end;
 mod items;
 mod order;
 mod refused;
+mod rerun;
+mod schedule;
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! Whether the schedule of a task is paused: in the spec, or by hand where the spec is Git's.
+//! Whether a schedule is paused: in the spec, or by hand where the spec is Git's.
 
 use jiff::Timestamp;
+use kube::api::ObjectMeta;
 
-use crate::api::{AutomationTask, label};
+use crate::api::{Schedule, label};
 
 /// Why a schedule is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,15 +47,15 @@ impl Pause {
     }
 }
 
-/// Whether the task's schedule is paused now.
+/// Whether the schedule of an object is paused now.
 ///
 /// # Errors
 /// Tells what the annotation should say.
-pub(super) fn pause(task: &AutomationTask, now: Timestamp) -> Result<Option<Pause>, String> {
-    if task.spec.schedule.as_ref().is_some_and(|schedule| schedule.suspend == Some(true)) {
+pub(super) fn pause(meta: &ObjectMeta, schedule: Option<&Schedule>, now: Timestamp) -> Result<Option<Pause>, String> {
+    if schedule.is_some_and(|schedule| schedule.suspend == Some(true)) {
         return Ok(Some(Pause::Spec));
     }
-    let annotation = |key: &str| task.metadata.annotations.as_ref()?.get(key);
+    let annotation = |key: &str| meta.annotations.as_ref()?.get(key);
     let Some(written) = annotation(label::PAUSED_UNTIL) else { return Ok(None) };
     let reason = annotation(label::PAUSE_REASON).cloned();
     if written == "indefinite" {
@@ -70,22 +71,20 @@ pub(super) fn pause(task: &AutomationTask, now: Timestamp) -> Result<Option<Paus
 }
 
 /// When a pause by hand has ended by itself: slots from then on are no part of it.
-pub(super) fn ended(task: &AutomationTask, now: Timestamp) -> Option<Timestamp> {
-    let written = task.metadata.annotations.as_ref()?.get(label::PAUSED_UNTIL)?;
+pub(super) fn ended(meta: &ObjectMeta, now: Timestamp) -> Option<Timestamp> {
+    let written = meta.annotations.as_ref()?.get(label::PAUSED_UNTIL)?;
     written.parse().ok().filter(|until| *until <= now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{AutomationTaskSpec, Schedule};
 
     fn paused(suspend: Option<bool>, annotation: Option<&str>) -> Result<Option<String>, String> {
-        let schedule = Some(Schedule { suspend, ..Schedule::default() });
-        let mut task = AutomationTask::new("t", AutomationTaskSpec { schedule, ..AutomationTaskSpec::default() });
+        let schedule = Schedule { suspend, ..Schedule::default() };
         let annotations = annotation.map(|text| (label::PAUSED_UNTIL.to_owned(), text.to_owned()));
-        task.metadata.annotations = Some(annotations.into_iter().collect());
-        pause(&task, "2026-12-01T06:00:00Z".parse().unwrap()).map(|pause| pause.map(|pause| pause.message()))
+        let meta = ObjectMeta { annotations: Some(annotations.into_iter().collect()), ..ObjectMeta::default() };
+        pause(&meta, Some(&schedule), "2026-12-01T06:00:00Z".parse().unwrap()).map(|pause| pause.map(|pause| pause.message()))
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! The slots of a schedule that the operator itself keeps: each is decided once. It gets its run, or it is told why not.
 
+mod kept;
+
+pub(super) use kept::{DOUBTFUL, Kept, Of, SECOND};
+
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ObjectMeta;
 
-use super::Seen;
+use super::{Change, Notice, Refusal, RefusalKind};
 use crate::{
     admission,
     api::{self, AutomationRun, CatchUpPolicy, ConcurrencyPolicy, NotRun, Outcome, Trigger},
-    build::{self, SlotRun},
-    outcome::cut,
-    plan::{Change, Notice, RefusalKind},
-    schedule::{self, Schedule},
+    build,
+    outcome::{JobSeen, cut},
+    schedule::Schedule,
 };
 
 /// How late a run may start and still be said to be on schedule.
@@ -33,9 +39,30 @@ pub(super) mod why {
     pub const INVALID_PARAMETERS: &str = "InvalidParameters";
 }
 
+/// What has a schedule, as it was seen: a task or a workflow.
+pub(super) trait Scheduled {
+    /// Its metadata.
+    fn meta(&self) -> &ObjectMeta;
+    /// Its schedule, as it is written.
+    fn written(&self) -> Option<&api::Schedule>;
+    /// Its runs.
+    fn runs(&self) -> &[Arc<AutomationRun>];
+    /// Its Jobs, where CronJobs start some.
+    fn jobs(&self) -> &[JobSeen];
+    /// Names of runs that this pass has made, or found to be there.
+    fn runs_made(&self) -> &[String];
+    /// What the API server refused in this pass.
+    fn refusals(&self) -> &[Refusal];
+    /// The run of a slot, of that name.
+    ///
+    /// # Errors
+    /// Tells which value cannot be computed from the slot.
+    fn run_of(&self, slot: Timestamp, name: String, schedule: &Schedule, trigger: Trigger) -> Result<AutomationRun, String>;
+}
+
 /// What has become of the slots, and what has to be done about those that are due.
 pub(super) struct Slots<'a> {
-    seen: &'a Seen,
+    seen: &'a dyn Scheduled,
     schedule: &'a Schedule,
     written: api::Schedule,
     now: Timestamp,
@@ -50,8 +77,8 @@ pub(super) struct Slots<'a> {
 }
 
 impl<'a> Slots<'a> {
-    pub(super) fn new(seen: &'a Seen, schedule: &'a Schedule, through: Timestamp, not_run: &[NotRun], now: Timestamp) -> Self {
-        let written = seen.task.spec.schedule.clone().unwrap_or_default();
+    pub(super) fn new(seen: &'a dyn Scheduled, schedule: &'a Schedule, through: Timestamp, not_run: &[NotRun], now: Timestamp) -> Self {
+        let written = seen.written().cloned().unwrap_or_default();
         Self {
             seen,
             schedule,
@@ -106,13 +133,13 @@ impl<'a> Slots<'a> {
     /// Has the slot its run? Says whether the slots after it can be decided too.
     fn start(&mut self, slot: Timestamp, deadline: Timestamp) -> bool {
         let name = self.name(slot);
-        if self.has_run(slot) || self.seen.runs_made.contains(&name) {
+        if self.has_run(slot) || self.seen.runs_made().contains(&name) {
             if !self.open {
                 self.through = slot;
             }
             return true;
         }
-        if let Some(refused) = self.seen.refusals.iter().find(|refused| refused.name == name) {
+        if let Some(refused) = self.seen.refusals().iter().find(|refused| refused.name == name) {
             if refused.kind == RefusalKind::NameTaken {
                 return self.leave_one(slot, (Outcome::Skipped, why::NAME_TAKEN));
             }
@@ -120,10 +147,10 @@ impl<'a> Slots<'a> {
             self.look_again(self.now + REFUSED_AGAIN);
             return false;
         }
-        let live = self.seen.runs.iter().any(|run| admission::is_live_slot(run) && run.spec.slot().is_some_and(|other| other < slot));
+        let live = self.seen.runs().iter().any(|run| admission::is_live_slot(run) && run.spec.slot().is_some_and(|other| other < slot));
         let unrecorded = self
             .seen
-            .jobs
+            .jobs()
             .iter()
             .any(|job| job.by_cron_job && job.slot.is_some() && job.run.is_none() && job.end.is_none() && !job.deleting);
         match self.written.policy() {
@@ -133,19 +160,18 @@ impl<'a> Slots<'a> {
                 return false;
             }
             ConcurrencyPolicy::Queue => {
-                let waiting = self.seen.runs.iter().filter(|run| admission::is_live_slot(run) && admission::is_waiting(run)).count();
+                let waiting = self.seen.runs().iter().filter(|run| admission::is_live_slot(run) && admission::is_waiting(run)).count();
                 if waiting + self.changes.len() >= admission::LONGEST_QUEUE {
                     return self.leave_one(slot, (Outcome::Skipped, why::QUEUE_FULL));
                 }
             }
             _ => {}
         }
-        match schedule::slot_values(&self.seen.task.spec.parameters, slot, self.schedule) {
-            Ok(parameters) => {
-                let late = self.now.duration_since(slot) > ON_TIME;
-                let trigger = if late { Trigger::CatchUp } else { Trigger::Schedule };
-                let of = SlotRun { name, slot, revision: build::revision_name(&self.seen.task), parameters };
-                self.changes.push(Change::CreateRun(Box::new(build::scheduled_run(&self.seen.task, of, trigger))));
+        let late = self.now.duration_since(slot) > ON_TIME;
+        let trigger = if late { Trigger::CatchUp } else { Trigger::Schedule };
+        match self.seen.run_of(slot, name, self.schedule, trigger) {
+            Ok(run) => {
+                self.changes.push(Change::CreateRun(Box::new(run)));
                 self.open = true;
                 true
             }
@@ -167,8 +193,8 @@ impl<'a> Slots<'a> {
             Change::CreateRun(run) => run.spec.schedule_slot(),
             _ => None,
         });
-        let Some(newest) = self.seen.runs.iter().filter_map(|run| run.spec.schedule_slot()).chain(made).max() else { return };
-        let mut over: Vec<&AutomationRun> = self.seen.runs.iter().map(AsRef::as_ref).filter(|run| admission::is_live_slot(run)).collect();
+        let Some(newest) = self.seen.runs().iter().filter_map(|run| run.spec.schedule_slot()).chain(made).max() else { return };
+        let mut over: Vec<&AutomationRun> = self.seen.runs().iter().map(AsRef::as_ref).filter(|run| admission::is_live_slot(run)).collect();
         over.retain(|run| run.spec.schedule_slot() < Some(newest) && run.spec.cancel != Some(true));
         over.sort_by_key(|run| run.metadata.name.clone());
         let stopped = over.into_iter().map(|run| Change::CancelRun {
@@ -180,13 +206,13 @@ impl<'a> Slots<'a> {
     }
 
     fn name(&self, slot: Timestamp) -> String {
-        build::slot_run_name(self.seen.task.metadata.name.as_deref().unwrap_or_default(), self.schedule, slot)
+        build::slot_run_name(self.seen.meta().name.as_deref().unwrap_or_default(), self.schedule, slot)
     }
 
     /// Whether the slot has a run, of either clock, or a Job that will get one.
     fn has_run(&self, slot: Timestamp) -> bool {
-        let by_cron_job = self.seen.jobs.iter().any(|job| job.by_cron_job && job.slot == Some(slot));
-        by_cron_job || self.seen.runs.iter().any(|run| run.spec.schedule_slot() == Some(slot))
+        let by_cron_job = self.seen.jobs().iter().any(|job| job.by_cron_job && job.slot == Some(slot));
+        by_cron_job || self.seen.runs().iter().any(|run| run.spec.schedule_slot() == Some(slot))
     }
 
     /// Slots in `(from, until]` that will not be run any more, those apart that have been.
@@ -197,8 +223,8 @@ impl<'a> Slots<'a> {
     /// The parts of `(from, until]` in which no slot has a run.
     fn around_runs(&mut self, from: Timestamp, until: Timestamp, mut part: impl FnMut(&mut Self, Timestamp, Timestamp)) {
         let second = SignedDuration::from_secs(1);
-        let mut have_run: Vec<Timestamp> = self.seen.runs.iter().filter_map(|run| run.spec.schedule_slot()).collect();
-        have_run.extend(self.seen.jobs.iter().filter(|job| job.by_cron_job).filter_map(|job| job.slot));
+        let mut have_run: Vec<Timestamp> = self.seen.runs().iter().filter_map(|run| run.spec.schedule_slot()).collect();
+        have_run.extend(self.seen.jobs().iter().filter(|job| job.by_cron_job).filter_map(|job| job.slot));
         have_run.retain(|slot| *slot > from && *slot <= until);
         have_run.sort_unstable();
         have_run.dedup();
@@ -232,7 +258,7 @@ impl<'a> Slots<'a> {
         }
         let mut busy: Vec<(Timestamp, Timestamp)> = self
             .seen
-            .runs
+            .runs()
             .iter()
             .filter_map(|run| {
                 let begun = run.spec.schedule_slot()?;
