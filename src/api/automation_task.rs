@@ -220,7 +220,7 @@ pub struct NotRun {
     /// `Missed`: nothing could start it in time. `Skipped`: it was not to run.
     pub outcome: Outcome,
     /// Why, in one word. Missed: `DeadlinePassed` (nothing started it within `startingDeadlineSeconds`), `Superseded` (a later
-    /// slot came first), `CatchUpLimit`, `InvalidParameters`. Skipped: `Suspended`, `Forbid`, `QueueFull`, `NameTaken`,
+    /// slot came first), `CatchUpLimit`, `InvalidParameters`, `NotReady` (of a workflow that could not be run). Skipped: `Suspended`, `Forbid`, `QueueFull`, `NameTaken`,
     /// `Edited` (the schedule was edited after its time).
     #[schemars(length(max = 64))]
     pub reason: String,

@@ -84,6 +84,12 @@ impl Bundle {
         format!("{}-{:016x}", self.workflow, hash(&serde_json::to_string(self).unwrap_or_default()))
     }
 
+    /// How much text it is.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        serde_json::to_string(self).map_or(0, |text| text.len())
+    }
+
     /// The revision that holds it. `of` is the outermost workflow.
     #[must_use]
     pub fn revision(&self, of: &Workflow) -> Value {

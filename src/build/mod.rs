@@ -17,7 +17,10 @@ mod tests;
 pub use bundle::{Bundle, Unbundled};
 pub use cron_job::{CronJobSpec, cron_job};
 pub use job::{Told, first_job, next_job};
-pub use name::{backfill_run_name, cron_job_name, idempotency_key, job_name, manual_run_name, slot_run_name, step_key, step_run_name};
+pub use name::{
+    backfill_run_name, cron_job_name, idempotency_key, job_name, manual_run_name, slot_run_name, step_key, step_run_name,
+    workflow_slot_run_name,
+};
 pub use pod::check_template;
 pub use revision::{frozen_task, revision, revision_name};
 pub use run::{SlotRun, StepRun, adopted_run, backfill_run, scheduled_run, scheduled_workflow_run, step_run};

@@ -38,6 +38,13 @@ pub fn slot_run_name(task: &str, schedule: &Schedule, slot: Timestamp) -> String
     format!("{}-{}", cron_job_name(task, index, line), minutes(slot))
 }
 
+/// The run of a slot of a workflow's schedule. Not a name that the run of a task's slot could have: a task that becomes a
+/// workflow may leave its name to it.
+#[must_use]
+pub fn workflow_slot_run_name(workflow: &str, slot: Timestamp) -> String {
+    format!("{workflow}-wf-{}", minutes(slot))
+}
+
 /// The run that a backfill makes for a slot. Not a name that a slot's own run could have.
 #[must_use]
 pub fn backfill_run_name(backfill: &str, slot: Timestamp) -> String {

@@ -174,6 +174,10 @@ impl Writer<'_> {
                 Ok(())
             }
             Change::DeleteCronJob { name, uid } => self.delete::<CronJob>(name, uid).await,
+            Change::ExpireJob { name, uid, seconds } => {
+                let patch = json!({ "metadata": { "uid": uid }, "spec": { "ttlSecondsAfterFinished": seconds } });
+                self.patch::<Job>(name, &Patch::Merge(&patch)).await.map(drop)
+            }
             Change::DeleteJob { name, uid } => self.delete::<Job>(name, uid).await,
             Change::DeleteRun { name, uid } => self.delete::<AutomationRun>(name, uid).await,
             Change::CreateRun(run) => self.create_run(run, applied).await,

@@ -8,7 +8,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 use super::{
     Context, Reconciled, again, apply,
     error::key,
-    expectations::Kind,
+    expectations::{Kind, Wrote},
     report::{self, Report},
 };
 use crate::{api::AutomationRun, observe, plan};
@@ -32,7 +32,9 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
             seen.refusals = applied.refusals;
             plan = plan::workflow_run::plan(&seen, now);
         }
-        let report = Report { kind: Kind::Run, before: run.status.as_ref(), plan: &plan, version: None };
+        let own = |wrote: &&Wrote| wrote.kind == Kind::Run && Some(&wrote.name) == run.metadata.name.as_ref();
+        let version = applied.wrote.iter().find(own).map(|wrote| wrote.version);
+        let report = Report { kind: Kind::Run, before: run.status.as_ref(), plan: &plan, version };
         let told = report::report(&context, &*run, report, applied.wrote).await?;
         Ok(again([plan.wake, told].into_iter().flatten().min(), context.clock))
     }

@@ -204,8 +204,16 @@ fn parameters(of: &Node, target: &Target) -> Vec<String> {
         }
     }
     for parameter in &target.parameters {
-        if parameter.required == Some(true) && parameter.default.is_none() && !given.contains_key(parameter.name.as_str()) {
+        if parameter.default.is_some() || given.contains_key(parameter.name.as_str()) {
+            continue;
+        }
+        if parameter.required == Some(true) {
             problems.push(format!("{}.parameters: {} requires {}; give it a value", of.field, target.name, parameter.name));
+        } else if parameter.from_slot.is_some() {
+            problems.push(format!(
+                "{}.parameters: {} makes {} from the slots of its own schedule, which a step has not; give it a value, such as the expression format(slot, '%Y-%m-%d')",
+                of.field, target.name, parameter.name
+            ));
         }
     }
     problems

@@ -10,6 +10,9 @@ use crate::{
     build::{self, Bundle},
 };
 
+/// The largest bundle, in bytes. The API server stores no object above 1.5 MiB, and says so as if it were down.
+const MOST: usize = 1_000_000;
+
 /// A bundle that was checked.
 #[derive(Clone, Debug)]
 pub struct Definition {
@@ -43,8 +46,13 @@ impl Definition {
             let checked = bundle.task(task, "").map_or(Ok(()), |task: AutomationTask| build::check_template(&task));
             problems.extend(checked.err().map(|problem| format!("task {task}: {problem}")));
         }
-        // One that is not there is told of where the schedule is looked at.
-        let zone = bundle.time_zone.as_ref().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
+        let size = bundle.size();
+        if size > MOST {
+            problems.push(format!(
+                "the workflow and all that it refers to are {size} bytes, and at most {MOST} can be kept as one: put long scripts into images, or split it"
+            ));
+        }
+        let zone = zone(&bundle);
         if problems.is_empty() { Ok(Self { name, bundle, graphs, zone }) } else { Err(problems) }
     }
 
@@ -54,11 +62,25 @@ impl Definition {
         &self.zone
     }
 
+    /// What runs have begun with: it was checked then, and what is checked otherwise by now stops no run.
+    #[must_use]
+    pub fn kept(bundle: Bundle, name: String) -> Self {
+        let graph = |spec: &WorkflowSpec| check(spec, |step| target(&bundle, step)).or_else(|_| Graph::of(spec)).ok().map(Arc::new);
+        let graphs = bundle.workflows.iter().filter_map(|(workflow, spec)| Some((workflow.clone(), graph(spec)?))).collect();
+        let zone = zone(&bundle);
+        Self { name, bundle, graphs, zone }
+    }
+
     /// A workflow in it, with its graph.
     #[must_use]
     pub fn workflow(&self, name: &str) -> Option<(&WorkflowSpec, &Graph)> {
         Some((self.bundle.workflows.get(name)?, self.graphs.get(name)?))
     }
+}
+
+/// The zone of its schedule. One that is not there is told of where the schedule is looked at.
+fn zone(bundle: &Bundle) -> TimeZone {
+    bundle.time_zone.as_ref().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC)
 }
 
 /// What a step's task or workflow declares.

@@ -40,7 +40,7 @@ impl Definitions {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<ControllerRevision>(&()));
         let found = api.get_opt(name).await.map_err(reading(format!("revision {name}")))?;
         let bundle = found.and_then(|revision| Bundle::of_revision(&serde_json::to_value(revision).ok()?));
-        let definition = bundle.and_then(|bundle| Definition::of(bundle, name.to_owned()).ok()).map(Arc::new);
+        let definition = bundle.map(|bundle| Arc::new(Definition::kept(bundle, name.to_owned())));
         if let Some(definition) = &definition {
             self.0.hold(key, definition);
         }

@@ -91,7 +91,15 @@ impl Caches {
         let itself = touched_run(run);
         if let Some(step) = run.spec.step_of() {
             let parent = Touched::WorkflowRun(ObjectRef::new(&step.workflow_run).within(&namespace));
-            return if over { vec![parent] } else { vec![itself] };
+            if over {
+                // A rerun of the step alone waits for it.
+                let of = match run.spec.workflow_name() {
+                    Some(workflow) => key("workflow", &namespace, workflow),
+                    None => key("task", &namespace, run.spec.task_name()),
+                };
+                return std::iter::once(parent).chain(self.queued(&of)).collect();
+            }
+            return vec![itself];
         }
         if let Some(workflow) = run.spec.workflow_name() {
             let workflow = Touched::Workflow(ObjectRef::new(workflow).within(&namespace));

@@ -55,5 +55,12 @@ async fn revisions(client: &Client, workflow: &Workflow) -> Result<Vec<RevisionS
     }
     let runs: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
     let runs = runs.list(&ListParams::default().fields(&format!("spec.workflowRef.name={name}"))).await.map_err(reading("runs"))?.items;
-    Ok(listed.iter().map(|revision| RevisionSeen::read(revision, runs.iter())).collect())
+    // Runs of steps and of slots bear what they are to run; one that has only begun may not have told yet.
+    let all: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
+    let marked = all.list_metadata(&ListParams::default()).await.map_err(reading("runs"))?.items;
+    let mut seen: Vec<RevisionSeen> = listed.iter().map(|revision| RevisionSeen::read(revision, runs.iter())).collect();
+    for revision in &mut seen {
+        revision.needed |= marked.iter().any(|run| run.annotations().get(label::REVISION) == Some(&revision.name));
+    }
+    Ok(seen)
 }

@@ -21,7 +21,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>) 
     let workflow = caches.workflows.get(&namespace, name);
     let mut seen = Seen {
         children: children(caches, &run),
-        defined: workflow.as_deref().map_or(Defined::NoWorkflow, |workflow| Defined::AsItIs(definition(caches, workflow))),
+        defined: Defined::NoWorkflow,
         workflow,
         run: run.clone(),
         siblings: Vec::new(),
@@ -31,21 +31,34 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>) 
     if ledger::is_finished(&run) {
         return Ok(seen);
     }
-    if run.spec.step_of().is_none() && seen.children.is_empty() {
+    let runs: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
+    let list = async |field: &str, value: &str| {
+        let params = ListParams::default().fields(&format!("{field}={value}"));
+        let listed = runs.list(&params).await.map_err(reading(format!("runs with {field} {value}")))?;
+        Ok(listed.items.into_iter().map(Arc::new).collect::<Vec<_>>())
+    };
+    if run.spec.cancel == Some(true) && seen.children.is_empty() {
+        // That nothing has begun takes the server's word.
+        seen.children = list("spec.step.workflowRun", &run.name_any()).await?;
+        seen.children.retain(|child| is_child(child, &run));
+    }
+    let status = run.status.as_ref();
+    let begun = !seen.children.is_empty() || status.is_some_and(|status| status.start_time.is_some());
+    let unknown = status.is_none_or(|status| status.idempotency_key.is_none());
+    if run.spec.rerun_of.is_some() && (unknown || !begun) {
+        // What goes on of the same slot may be newer than the cache is, and a step of another run.
+        seen.siblings = list("spec.workflowRef.name", name).await?;
+    } else if run.spec.step_of().is_none() && !begun {
         seen.siblings = caches.runs.group(&key("workflow", &namespace, name));
     }
-    let unknown = run.status.as_ref().is_none_or(|status| status.idempotency_key.is_none());
-    if run.spec.rerun_of.is_some() && unknown {
-        // What goes on of the same slot may be newer than the cache is.
-        let api: Api<AutomationRun> = Api::namespaced(client.clone(), &namespace);
-        let params = ListParams::default().fields(&format!("spec.workflowRef.name={name}"));
-        let listed = api.list(&params).await.map_err(reading(format!("runs of workflow {name}")))?;
-        seen.siblings = listed.items.into_iter().map(Arc::new).collect();
-    }
-    if let Some(revision) = revision(&seen) {
-        let found = caches.definitions.named(client, &namespace, &revision).await?;
-        seen.defined = found.map_or(Defined::Gone(revision), Defined::Frozen);
-    }
+    seen.defined = match (revision(&seen), seen.workflow.as_deref()) {
+        (Some(revision), _) => {
+            let found = caches.definitions.named(client, &namespace, &revision).await?;
+            found.map_or(Defined::Gone(revision), Defined::Frozen)
+        }
+        (None, Some(workflow)) => Defined::AsItIs(definition(caches, workflow)),
+        (None, None) => Defined::NoWorkflow,
+    };
     if run.spec.from_failed == Some(true) {
         seen.originals = originals(client, caches, &run).await?;
     }
@@ -90,10 +103,14 @@ async fn original(client: &Client, caches: &Caches, namespace: &str, name: &str)
 
 /// The runs of its steps. A name proves nothing: they are those that it owns.
 fn children(caches: &Caches, run: &AutomationRun) -> Vec<Arc<AutomationRun>> {
-    let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid());
-    let mut children = caches.runs.group(&key("parent", &namespace, &run.name_any()));
-    children.retain(|child| child.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()));
+    let mut children = caches.runs.group(&key("parent", &run.namespace().unwrap_or_default(), &run.name_any()));
+    children.retain(|child| is_child(child, run));
     children
+}
+
+fn is_child(child: &AutomationRun, run: &AutomationRun) -> bool {
+    let uid = run.uid();
+    child.spec.step_of().is_some() && child.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref())
 }
 
 /// Name of the revision that it is to go on with: the one on record, or that its steps have begun with, or that it was
@@ -108,7 +125,9 @@ fn revision(seen: &Seen) -> Option<String> {
     let given = || annotated(run).filter(|_| ours);
     let original = || {
         let repeated = run.spec.rerun_of.as_ref().filter(|_| run.spec.definition == Some(Wanted::Original))?;
-        seen.siblings.iter().find(|other| other.metadata.name.as_ref() == Some(repeated))?.status.as_ref()?.revision.clone()
+        let of = seen.siblings.iter().find(|other| other.metadata.name.as_ref() == Some(repeated));
+        let ran = of.and_then(|of| of.status.as_ref()?.revision.clone());
+        Some(ran.unwrap_or_else(|| format!("of run {repeated}")))
     };
     recorded.or_else(begun).or_else(given).or_else(original)
 }

@@ -151,6 +151,15 @@ pub enum Change {
         /// UID.
         uid: String,
     },
+    /// Lets Kubernetes delete a Job that is recorded, so long after its end.
+    ExpireJob {
+        /// Name.
+        name: String,
+        /// UID.
+        uid: String,
+        /// After how many seconds.
+        seconds: i64,
+    },
     /// Deletes a Job that is recorded.
     DeleteJob {
         /// Name.

@@ -158,6 +158,8 @@ impl Operator {
             Change::DeleteCronJob { name, uid } => {
                 unless_done(self.send(cluster, format!("delete cronjob {name}"), |c| c.delete_cron_job(name, uid))?)
             }
+            // Runs of steps are not part of this world.
+            Change::ExpireJob { .. } => Ok(()),
             Change::DeleteJob { name, uid } => unless_done(self.send(cluster, format!("delete job {name}"), |c| c.delete_job(name, uid))?),
             Change::DeleteRun { name, uid } => unless_done(self.send(cluster, format!("delete run {name}"), |c| c.delete_run(name, uid))?),
             Change::CreateRun(run) => self.create_run(cluster, run, applied),

@@ -12,7 +12,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
     core::NamespaceResourceScope,
 };
-use nightshift::api::{AutomationRun, AutomationTask};
+use nightshift::api::{AutomationRun, AutomationTask, Workflow};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -39,6 +39,7 @@ pub async fn empty(client: &Client, name: &str) -> anyhow::Result<()> {
     let by_owner = DeleteParams::background();
     delete_all::<CronJob>(client, name, &by_owner).await?;
     delete_all::<AutomationTask>(client, name, &by_owner).await?;
+    delete_all::<Workflow>(client, name, &by_owner).await?;
     delete_all::<AutomationRun>(client, name, &by_owner).await?;
     delete_all::<Job>(client, name, &by_owner).await?;
     // At once: the garbage collector takes them one by one, and there is no container to wait for.

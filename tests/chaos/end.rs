@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     core::v1::{Event, Pod},
 };
 use kube::{ResourceExt, api::ListParams};
-use nightshift::api::{AutomationRun, AutomationTask, Phase, label};
+use nightshift::api::{AutomationRun, AutomationTask, Phase, Workflow, label};
 
 use crate::support::{Scene, ready, status};
 
@@ -21,6 +21,9 @@ pub struct End {
     pub attempts: Vec<Attempt>,
     /// Its Jobs, with one pod each.
     pub jobs: Vec<&'static str>,
+    /// Where a workflow of the same name is run: its steps and how they ended. Each that was not skipped has one run, one Job and
+    /// one pod.
+    pub steps: Vec<(&'static str, &'static str)>,
     /// The CronJobs: name, line, and the value of the variable EDIT.
     pub cron_jobs: Vec<(&'static str, &'static str, &'static str)>,
 }
@@ -28,6 +31,9 @@ pub struct End {
 impl End {
     /// What differs from it in the world.
     pub async fn differences(&self, scene: &Scene, task: &str) -> Vec<String> {
+        if !self.steps.is_empty() {
+            return self.differences_of_steps(scene, task).await;
+        }
         let named = |name: &str| name.replace("TASK", task);
         let mut differences = Vec::new();
         let mut compare = |what: &str, wanted: String, found: String| {
@@ -79,6 +85,46 @@ impl End {
         if !differences.is_empty() {
             differences.extend(pods.iter().map(|pod| format!("pod {}: {}", pod.name_any(), serde_json::json!(pod.status))));
         }
+        differences
+    }
+
+    /// What differs in the run of a workflow.
+    async fn differences_of_steps(&self, scene: &Scene, workflow: &str) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut compare = |what: &str, wanted: String, found: String| {
+            if wanted != found {
+                differences.push(format!("{what}: wanted {wanted}, found {found}"));
+            }
+        };
+        let name = format!("{workflow}-now");
+        let run: AutomationRun = scene.get(&name).await;
+        let told = status(&run);
+        let outcome = told.outcome.map(|outcome| format!("{outcome:?} {}", told.reason.as_deref().unwrap_or_default()));
+        compare("outcome", format!("{:?}", self.outcome.map(|(outcome, reason)| format!("{outcome} {reason}"))), format!("{outcome:?}"));
+        let found = told.steps.iter().map(|step| format!("{} {:?}", step.name, step.outcome)).collect::<Vec<_>>();
+        let wanted = self.steps.iter().map(|(step, outcome)| format!("{step} Some({outcome})")).collect::<Vec<_>>();
+        compare("steps", format!("{wanted:?}"), format!("{found:?}"));
+        let ran: Vec<_> = self.steps.iter().filter(|(_, outcome)| *outcome != "Skipped").collect();
+        let mut children = scene.runs().await;
+        children.retain(|child| child.spec.step.as_ref().is_some_and(|of| of.workflow_run == name));
+        let mut of: Vec<_> = children
+            .iter()
+            .map(|child| format!("{} {:?}", child.spec.step.as_ref().map_or("", |of| &of.name), status(child).outcome))
+            .collect();
+        let mut wanted: Vec<_> = ran.iter().map(|(step, outcome)| format!("{step} Some({outcome})")).collect();
+        of.sort();
+        wanted.sort();
+        compare("runs of steps", format!("{wanted:?}"), format!("{of:?}"));
+        let of_task = |labels: &std::collections::BTreeMap<String, String>| labels.get(label::TASK).is_some_and(|task| task == workflow);
+        let jobs = scene.ours::<Job>().await.into_iter().filter(|job| of_task(job.labels())).count();
+        let pods = scene.ours::<Pod>().await.into_iter().filter(|pod| of_task(pod.labels())).count();
+        compare("Jobs and pods", format!("{} {}", ran.len(), ran.len()), format!("{jobs} {pods}"));
+        let told = scene.get::<Workflow>(workflow).await.status.unwrap_or_default();
+        compare(
+            "active, last",
+            format!("0 {:?}", Some(&name)),
+            format!("{} {:?}", told.active_count, told.last_run.map(|last| last.name).as_ref()),
+        );
         differences
     }
 

@@ -40,6 +40,11 @@ async fn a_run_that_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_workflow_that_fails_and_closes() {
+    sweep(&story::Steps).await;
+}
+
+#[tokio::test]
 async fn a_task_whose_schedule_is_edited() {
     sweep(&story::EditedTask).await;
 }

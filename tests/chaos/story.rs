@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{ResourceExt, api::ObjectMeta};
-use nightshift::api::{AutomationRun, AutomationTask, label};
+use nightshift::api::{AutomationRun, AutomationTask, Workflow, label};
 use serde_json::{Value, json};
 
 use crate::{
@@ -61,6 +61,7 @@ impl Story for AdoptedSlot {
             attempts: failed_once(["TASK-29453760", "TASK-29453760-2"]),
             jobs: vec!["TASK-29453760", "TASK-29453760-2"],
             cron_jobs: vec![("TASK", "0 0 1 1 *", "")],
+            ..End::default()
         }
     }
 
@@ -101,6 +102,7 @@ impl Story for AdoptedByHand {
             attempts: vec![("TASK-by-hand", "NoData", Some(2), "ExitCodeNoData")],
             jobs: vec!["TASK-by-hand"],
             cron_jobs: vec![("TASK", "0 0 1 1 *", "")],
+            ..End::default()
         }
     }
 
@@ -139,6 +141,50 @@ impl Story for CancelledRun {
         scene.pod_running(&format!("{run}-1"), SECONDS).await;
         scene.change::<AutomationRun>(&run, json!({ "spec": { "cancel": true } })).await;
         scene.finished(&run, SECONDS).await;
+    }
+}
+
+/// A workflow of which a step hands on what it has found, one fails, and `finally` closes.
+pub struct Steps;
+
+impl Story for Steps {
+    fn end(&self) -> End {
+        End {
+            outcome: Some(("Failed", "StepFailed")),
+            steps: vec![("fetch", "Succeeded"), ("load", "Failed"), ("never", "Skipped"), ("close", "Succeeded")],
+            ..End::default()
+        }
+    }
+
+    async fn tell(&self, scene: &Scene, task: &str) {
+        let script = r#"printf '{"code": 3}' > /dev/termination-log; exit "${CODE:-0}""#;
+        let spec = json!({ "script": { "source": script }, "parameters": [{ "name": "CODE" }], "outputs": [{ "name": "code", "type": "Integer" }] });
+        scene.task(task, &spec.to_string()).await;
+        let step = |name: &str, more: Value| {
+            let mut step = json!({ "name": name, "taskRef": { "name": task } });
+            step.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            step
+        };
+        let steps = [
+            step("fetch", json!({})),
+            step(
+                "load",
+                json!({ "dependsOn": [{ "step": "fetch" }], "parameters": [{ "name": "CODE", "expression": "steps.fetch.outputs.code" }] }),
+            ),
+            step("never", json!({ "dependsOn": [{ "step": "load" }] })),
+        ];
+        let workflow = json!({
+            "apiVersion": "nightshift.dev/v1alpha1", "kind": "Workflow", "metadata": { "name": task },
+            "spec": { "owner": { "team": "tests" }, "steps": steps, "finally": [step("close", json!({}))] },
+        });
+        scene.create::<Workflow>(&serde_json::from_value(workflow).expect("a workflow")).await;
+        let run = format!("{task}-now");
+        let object = json!({
+            "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationRun",
+            "metadata": { "name": run }, "spec": { "workflowRef": { "name": task } },
+        });
+        scene.create::<AutomationRun>(&serde_json::from_value(object).expect("a run")).await;
+        scene.finished(&run, 2 * SECONDS).await;
     }
 }
 

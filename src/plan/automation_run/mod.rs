@@ -15,7 +15,7 @@ use ended::{after_job, job_gone};
 pub(super) use report::human_duration;
 use start::start;
 
-use super::{Change, Plan, Refusal};
+use super::{Change, Plan, Refusal, automation_task::NO_DATA_JOB_SECONDS};
 use crate::{
     api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Outcome, Phase, Waiting, label},
     build, ledger,
@@ -69,6 +69,11 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
     if !seen.jobs.is_empty() {
         // Last: nothing that the run needs waits for it.
         draft.changes.extend(start::own_run(seen, true));
+    }
+    let no_data = draft.end.as_ref().is_some_and(|end| end.outcome == Outcome::NoData);
+    if let Some(job) = seen.jobs.last().filter(|job| no_data && seen.run.spec.step_of().is_some() && !job.deleting) {
+        // Kubernetes calls it failed, and no task prunes the Jobs of steps.
+        draft.changes.push(Change::ExpireJob { name: job.name.clone(), uid: job.uid.clone(), seconds: NO_DATA_JOB_SECONDS });
     }
     draft.into_plan(seen, &before, now)
 }

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use cron_jobs::suspend;
+pub(super) use prune::NO_DATA_JOB_SECONDS;
 use prune::prune;
 pub(super) use report::last_run;
 use report::{may_be_told_later, notices, status};
@@ -164,6 +165,10 @@ impl Scheduled for Seen {
 
     fn refusals(&self) -> &[Refusal] {
         &self.refusals
+    }
+
+    fn name_of(&self, slot: Timestamp, schedule: &Schedule) -> String {
+        build::slot_run_name(self.task.metadata.name.as_deref().unwrap_or_default(), schedule, slot)
     }
 
     fn run_of(&self, slot: Timestamp, name: String, schedule: &Schedule, trigger: Trigger) -> Result<AutomationRun, String> {

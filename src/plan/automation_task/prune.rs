@@ -14,7 +14,7 @@ use crate::{
 
 /// How long the Job of a NoData run is kept, for its log. Kubernetes calls such a Job failed, and generic alerts fire
 /// for those after 15 minutes.
-const NO_DATA_JOB_SECONDS: i64 = 300;
+pub(in crate::plan) const NO_DATA_JOB_SECONDS: i64 = 300;
 
 /// Whether somebody has yet to look at the run: the backfill that counts it, or a rerun that repeats it.
 fn is_needed(seen: &Seen, run: &AutomationRun) -> bool {

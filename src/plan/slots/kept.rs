@@ -112,6 +112,24 @@ impl Kept {
         self.take(slots);
     }
 
+    /// Decides no slot, since nothing could be run, until it can be started no more.
+    pub(in crate::plan) fn hold(&mut self, of: Of<'_>, through: Timestamp) {
+        self.decided_through = Some(through);
+        if self.pause(of) {
+            return self.arm(of, through);
+        }
+        let deadline = SignedDuration::from_secs(of.schedule.starting_deadline_seconds) + SECOND;
+        if let Some(until) = of.now.checked_sub(deadline).ok().filter(|until| *until > through) {
+            let mut slots = self.slots(of);
+            slots.skip(until, (Outcome::Missed, why::NOT_READY));
+            self.take(slots);
+        }
+        self.arm(of, through);
+        if let Some(slot) = of.schedule.next(self.decided_through.unwrap_or(through)) {
+            self.look_again(slot.checked_add(deadline + SECOND).unwrap_or(slot));
+        }
+    }
+
     /// Accounts for the slots of a pause, also when it is over. Returns whether it goes on.
     pub(in crate::plan) fn pause(&mut self, of: Of<'_>) -> bool {
         let Of { schedule, now, .. } = of;

@@ -14,7 +14,6 @@ use super::{Change, Notice, Refusal, RefusalKind};
 use crate::{
     admission,
     api::{self, AutomationRun, CatchUpPolicy, ConcurrencyPolicy, NotRun, Outcome, Trigger},
-    build,
     outcome::{JobSeen, cut},
     schedule::Schedule,
 };
@@ -37,6 +36,7 @@ pub(super) mod why {
     pub const SUPERSEDED: &str = "Superseded";
     pub const CATCH_UP_LIMIT: &str = "CatchUpLimit";
     pub const INVALID_PARAMETERS: &str = "InvalidParameters";
+    pub const NOT_READY: &str = "NotReady";
 }
 
 /// What has a schedule, as it was seen: a task or a workflow.
@@ -53,6 +53,8 @@ pub(super) trait Scheduled {
     fn runs_made(&self) -> &[String];
     /// What the API server refused in this pass.
     fn refusals(&self) -> &[Refusal];
+    /// Name of the run of a slot: the lock for it.
+    fn name_of(&self, slot: Timestamp, schedule: &Schedule) -> String;
     /// The run of a slot, of that name.
     ///
     /// # Errors
@@ -206,7 +208,7 @@ impl<'a> Slots<'a> {
     }
 
     fn name(&self, slot: Timestamp) -> String {
-        build::slot_run_name(self.seen.meta().name.as_deref().unwrap_or_default(), self.schedule, slot)
+        self.seen.name_of(slot, self.schedule)
     }
 
     /// Whether the slot has a run, of either clock, or a Job that will get one.
@@ -325,6 +327,7 @@ fn told(group: &NotRun) -> Notice {
             "nothing could start it within startingDeadlineSeconds: the operator was down, or the API server refused it"
         }
         why::SUPERSEDED => "a later slot came before it could be started",
+        why::NOT_READY => "the workflow could not be run, as its Ready told",
         why::CATCH_UP_LIMIT => "catchUp.limit runs no more of them",
         _ => "its parameters could not be computed",
     };

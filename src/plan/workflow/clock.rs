@@ -53,7 +53,7 @@ pub(super) fn accept(seen: &Seen, now: Timestamp) -> Result<Accepted, (&'static 
     Ok(Accepted { schedule: Some(schedule), pause })
 }
 
-/// Keeps the schedule, once what its runs are to run is kept.
+/// Keeps the schedule: no slot starts while there is nothing to run.
 pub(super) fn keep(seen: &Seen, before: &WorkflowStatus, accepted: &Accepted, now: Timestamp) -> Kept {
     let was = before.clock.as_ref();
     let kind = if accepted.schedule.is_some() { ClockKind::Operator } else { ClockKind::None };
@@ -87,7 +87,11 @@ pub(super) fn keep(seen: &Seen, before: &WorkflowStatus, accepted: &Accepted, no
         by_operator: true,
         now,
     };
-    kept.decide(of, through, now);
+    if seen.definition.is_ok() {
+        kept.decide(of, through, now);
+    } else {
+        kept.hold(of, through);
+    }
     kept
 }
 
@@ -114,6 +118,10 @@ impl Scheduled for Seen {
 
     fn refusals(&self) -> &[Refusal] {
         &self.refusals
+    }
+
+    fn name_of(&self, slot: Timestamp, _: &Schedule) -> String {
+        build::workflow_slot_run_name(self.workflow.metadata.name.as_deref().unwrap_or_default(), slot)
     }
 
     fn run_of(&self, slot: Timestamp, name: String, schedule: &Schedule, trigger: Trigger) -> Result<AutomationRun, String> {

@@ -73,13 +73,13 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<WorkflowStatus> {
     let mut changes = keep(seen, &before);
     let accepted = clock::accept(seen, now);
     // No slot is started before what it is to run is kept.
-    let is_kept = changes.is_empty() && seen.definition.is_ok();
+    let is_kept = changes.is_empty();
     let kept = accepted.as_ref().ok().filter(|_| is_kept).map(|accepted| clock::keep(seen, &before, accepted, now));
     changes.extend(kept.iter().flat_map(|kept| kept.changes.iter().cloned()));
     changes.extend(prune(seen, &before));
     let status = report::status(seen, &before, &accepted, kept.as_ref(), now);
     let second = SignedDuration::from_secs(1);
-    let slot_wake = accepted.as_ref().ok().filter(|_| is_kept).and_then(|accepted| accepted.wake(now));
+    let slot_wake = accepted.as_ref().ok().filter(|_| is_kept && seen.definition.is_ok()).and_then(|accepted| accepted.wake(now));
     let kept_wake = kept.as_ref().and_then(|kept| kept.wake).map(|wake| wake.max(now + second));
     let refused_wake = (!seen.refusals.is_empty()).then(|| now + AGAIN);
     let wake = [slot_wake, kept_wake, refused_wake].into_iter().flatten().min();

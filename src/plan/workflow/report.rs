@@ -98,7 +98,7 @@ fn conditions<'a>(
         }
         (Ok(_), Some(refused)) => {
             let message = format!("the API server refuses ControllerRevision {}: {}", refused.name, refused.message);
-            conditions.push(set(condition::READY, Status::False, "Refused", message));
+            conditions.push(set(condition::READY, Status::False, "Refused", held(message)));
         }
         (Ok(_), None) => {
             let schedule = accepted.as_ref().ok().and_then(|accepted| accepted.schedule.as_ref());

@@ -127,7 +127,7 @@ fn a_slot_brings_a_run_of_what_is_kept_with_values_from_the_slot() {
     assert_eq!(world.ready(), ("True".to_owned(), "Accepted".to_owned(), "armed: 0 * * * * (Europe/Berlin)".to_owned()));
     assert_eq!(plan.status.next.as_deref(), Some("2026-11-26 02:00 CET"));
     world.settle("2026-11-26T01:00:01Z");
-    assert_eq!(world.names(), ["w-29927580"]);
+    assert_eq!(world.names(), ["w-wf-29927580"]);
     let run = &world.runs[0];
     assert_eq!((run.spec.workflow_name(), run.spec.parameters[0].value.as_str()), (Some("w"), "2026-11-26 02"));
     assert_eq!(run.metadata.annotations.as_ref().unwrap()["nightshift.dev/revision"], world.revisions[0]);
@@ -146,10 +146,10 @@ fn k8s_time(text: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time 
 #[test]
 fn slots_beside_a_run_that_goes_on_follow_the_policy() {
     for (policy, names, not_run) in [
-        ("Forbid", &["w-29927580"][..], vec![(Outcome::Skipped, "Forbid".to_owned(), 1)]),
-        ("Allow", &["w-29927580", "w-29927640"], vec![]),
-        ("Queue", &["w-29927580", "w-29927640"], vec![]),
-        ("Replace", &["w-29927580", "w-29927640"], vec![]),
+        ("Forbid", &["w-wf-29927580"][..], vec![(Outcome::Skipped, "Forbid".to_owned(), 1)]),
+        ("Allow", &["w-wf-29927580", "w-wf-29927640"], vec![]),
+        ("Queue", &["w-wf-29927580", "w-wf-29927640"], vec![]),
+        ("Replace", &["w-wf-29927580", "w-wf-29927640"], vec![]),
     ] {
         let mut world = World::new(&hourly(&json!({ "concurrencyPolicy": policy })));
         world.settle("2026-11-26T00:00:10Z");
@@ -167,7 +167,7 @@ fn what_passed_is_caught_up_as_asked_and_a_pause_is_told() {
     let mut world = World::new(&hourly(&json!({ "catchUp": { "policy": "Latest" } })));
     world.settle("2026-11-26T00:00:10Z");
     world.settle("2026-11-26T03:30:00Z");
-    assert_eq!(world.names(), ["w-29927700"], "the newest of three");
+    assert_eq!(world.names(), ["w-wf-29927700"], "the newest of three");
     assert_eq!(world.runs[0].spec.trigger, Some(crate::api::Trigger::CatchUp));
     assert_eq!(world.not_run(), [(Outcome::Missed, "Superseded".to_owned(), 2)]);
     world.end("2026-11-26T03:31:00Z");
@@ -221,5 +221,5 @@ fn history_keeps_as_many_as_it_says_once_they_are_recorded() {
         world.end(&format!("2026-11-26T00:{minute:02}:20Z"));
         world.settle(&format!("2026-11-26T00:{minute:02}:30Z"));
     }
-    assert_eq!(world.names(), ["w-29927524", "w-29927525"]);
+    assert_eq!(world.names(), ["w-wf-29927524", "w-wf-29927525"]);
 }

@@ -34,9 +34,12 @@ impl Times {
         let steps_until = after(until, -finally).max(started);
         let cancelled = seen.run.spec.cancel == Some(true);
         let stop = if cancelled { Some(Stop::Cancelled) } else { (now >= steps_until).then_some(Stop::TimedOut) };
-        // Whoever cancels does not wait for as long as the run might have taken.
-        let ended = before.steps_end.as_ref().map(|end| end.time.0).filter(|_| cancelled);
-        let until = ended.map_or(until, |ended| until.min(after(ended, finally)));
+        // `finally` has its time, however late the steps came to their end. Whoever cancels does not wait for as long as the
+        // run might have taken.
+        let Some(ended) = before.steps_end.as_ref().map(|end| end.time.0) else {
+            return Self { stop, steps_until, until, is_over: false };
+        };
+        let until = if cancelled { after(ended, finally) } else { until.max(after(ended, finally)) };
         Self { stop, steps_until, until, is_over: now >= until }
     }
 

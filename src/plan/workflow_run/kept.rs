@@ -26,16 +26,22 @@ pub struct Original {
 /// The runs that are kept, by step and index of the item.
 pub(super) type Kept<'a> = BTreeMap<(&'a str, usize), &'a AutomationRun>;
 
-/// What is kept of `originals`, the one that is repeated first, then the one that it repeated in the same way, and so on.
+/// What is kept of the first of `originals`: of its own runs of steps, and of those that it kept of the next one.
 pub(super) fn kept<'a>(spec: &'a WorkflowSpec, originals: &'a [Original]) -> Kept<'a> {
-    let mut keeping = Keeping { originals, runs: BTreeMap::new(), whole: BTreeMap::new() };
+    let Some((last, before)) = originals.split_first() else { return Kept::new() };
+    let mut ran: BTreeMap<(String, usize), &AutomationRun> = BTreeMap::new();
+    if let Some((then, _)) = last.workflow().filter(|_| last.run.spec.from_failed == Some(true)) {
+        ran.extend(kept(then, before).into_iter().map(|((step, item), run)| ((step.to_owned(), item), run)));
+    }
+    let own = last.children.iter().filter_map(|run| place(run).map(|(step, item)| ((step.to_owned(), item), &**run)));
+    ran.extend(own);
+    let mut keeping = Keeping { last, ran, runs: Kept::new(), whole: BTreeMap::new() };
     // Steps are written in any order: each round takes those of which all before are known.
     while keeping.whole.len() < spec.steps.len() {
         let known = keeping.whole.len();
         for step in &spec.steps {
-            if !keeping.whole.contains_key(step.name.as_str())
-                && step.depends_on.iter().all(|on| keeping.whole.contains_key(on.step.as_str()))
-            {
+            let is_next = step.depends_on.iter().all(|on| keeping.whole.contains_key(on.step.as_str()));
+            if is_next && !keeping.whole.contains_key(step.name.as_str()) {
                 keeping.step(step);
             }
         }
@@ -52,7 +58,9 @@ pub(super) fn names(kept: &Kept) -> BTreeMap<String, String> {
 }
 
 struct Keeping<'a> {
-    originals: &'a [Original],
+    last: &'a Original,
+    /// The runs that it stood on, by step and item.
+    ran: BTreeMap<(String, usize), &'a AutomationRun>,
     runs: Kept<'a>,
     /// Whether a step is kept as a whole, or was rightly skipped.
     whole: BTreeMap<&'a str, bool>,
@@ -60,30 +68,13 @@ struct Keeping<'a> {
 
 impl<'a> Keeping<'a> {
     fn step(&mut self, step: &'a Step) {
-        let upstream = step.depends_on.iter().all(|on| self.whole[on.step.as_str()]);
-        let last = self.originals.first();
-        let ended = last.and_then(|last| status(last, &step.name));
-        let same = last.is_some_and(|last| written(last, step));
-        let outcome = ended.and_then(|ended| ended.outcome);
-        if upstream && same {
-            let runs: Vec<_> = self.runs_of(step).into_iter().filter(|(_, run)| is_good(run)).collect();
-            self.runs.extend(runs.into_iter().map(|(item, run)| ((step.name.as_str(), item), run)));
-        }
+        let upstream = step.depends_on.iter().all(|on| self.whole[on.step.as_str()]) && self.last.wrote(step);
+        let outcome = self.last.status(&step.name).and_then(|ended| ended.outcome);
         let good = outcome.is_some_and(|outcome| outcome.result() == Some(RunResult::Good) || outcome == Outcome::Skipped);
-        self.whole.insert(&step.name, upstream && same && good);
-    }
-
-    /// The runs of a step: of each item the newest.
-    fn runs_of(&self, step: &Step) -> BTreeMap<usize, &'a AutomationRun> {
-        let mut runs = BTreeMap::new();
-        for original in self.originals {
-            for (item, run) in
-                original.children.iter().filter_map(|run| place(run).filter(|(of, _)| *of == step.name).map(|(_, at)| (at, run)))
-            {
-                runs.entry(item).or_insert(&**run);
-            }
-        }
-        runs
+        // What may fail of a step that ended well has failed, and what came after it stands on that.
+        let runs = self.ran.iter().filter(|((of, _), run)| *of == step.name && upstream && (good || is_good(run)));
+        self.runs.extend(runs.map(|((_, item), run)| ((step.name.as_str(), *item), *run)));
+        self.whole.insert(&step.name, upstream && good);
     }
 }
 
@@ -91,13 +82,17 @@ fn is_good(run: &AutomationRun) -> bool {
     run.status.as_ref().and_then(|status| status.result) == Some(RunResult::Good)
 }
 
-fn status<'a>(of: &'a Original, step: &str) -> Option<&'a StepStatus> {
-    of.run.status.as_ref()?.steps.iter().find(|status| status.name == step)
-}
+impl Original {
+    fn workflow(&self) -> Option<(&WorkflowSpec, &crate::graph::Graph)> {
+        self.definition.as_ref()?.workflow(self.run.spec.workflow_name()?)
+    }
 
-/// Whether the step was written as it is now.
-fn written(of: &Original, step: &Step) -> bool {
-    let name = of.run.spec.workflow_name().unwrap_or_default();
-    let then = of.definition.as_ref().and_then(|definition| definition.workflow(name));
-    then.is_some_and(|(spec, _)| spec.steps.iter().any(|other| other == step))
+    fn status(&self, step: &str) -> Option<&StepStatus> {
+        self.run.status.as_ref()?.steps.iter().find(|status| status.name == step)
+    }
+
+    /// Whether the step was written as it is now.
+    fn wrote(&self, step: &Step) -> bool {
+        self.workflow().is_some_and(|(spec, _)| spec.steps.iter().any(|other| other == step))
+    }
 }

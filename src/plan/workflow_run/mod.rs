@@ -28,6 +28,7 @@ use crate::{
     api::{AutomationRun, AutomationRunStatus, Outcome, Phase, Step, Workflow, WorkflowSpec},
     build,
     graph::{Decision, Definition, Start},
+    ledger,
     outcome::reason,
 };
 
@@ -72,10 +73,48 @@ pub enum Defined {
 #[must_use]
 pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
     let before = seen.run.status.clone().unwrap_or_default();
-    if seen.run.metadata.deletion_timestamp.is_some() || before.phase == Some(Phase::Finished) {
+    // A run of a task may have come in the place of one of a workflow.
+    let is_workflow = seen.run.spec.workflow_ref.is_some();
+    if !is_workflow || seen.run.metadata.deletion_timestamp.is_some() || before.phase == Some(Phase::Finished) {
         return Plan::nothing(before);
     }
-    draft(seen, &before, now).into_plan(seen, &before, now)
+    let mut draft = draft(seen, &before, now);
+    let mut going = seen.children.iter().filter(|child| !ledger::is_finished(child)).peekable();
+    if draft.ends() && going.peek().is_some() {
+        // It is not over before its steps are, whatever has become of what it was to run.
+        draft = draft.stopping(going.filter(|child| child.spec.cancel != Some(true)).map(|child| cancel(child)).collect());
+    }
+    // Last: nothing that the run needs waits for it.
+    draft.changes.extend(own(seen));
+    draft.into_plan(seen, &before, now)
+}
+
+/// Makes the workflow the owner of a run that somebody created, so that it goes when that goes.
+fn own(seen: &Seen) -> Option<Change> {
+    let meta = &seen.run.metadata;
+    let mut owners = meta.owner_references.clone().unwrap_or_default();
+    let owned = owners.iter().any(|owner| ["Workflow", "AutomationRun", "Backfill"].contains(&owner.kind.as_str()));
+    let workflow = seen.workflow.as_deref().filter(|workflow| workflow.metadata.deletion_timestamp.is_none() && !owned)?;
+    let mut owner = build::owned_by_workflow(workflow);
+    if owners.iter().any(|owner| owner.controller == Some(true)) {
+        (owner.controller, owner.block_owner_deletion) = (None, None);
+    }
+    owners.push(owner);
+    Some(Change::OwnRun {
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        owners,
+        started: false,
+    })
+}
+
+fn cancel(child: &AutomationRun) -> Change {
+    Change::CancelRun {
+        name: child.metadata.name.clone().unwrap_or_default(),
+        uid: child.metadata.uid.clone().unwrap_or_default(),
+        replaced_by: None,
+    }
 }
 
 fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
@@ -88,10 +127,22 @@ fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
         Ok(identity) => identity,
         Err(problem) => return Draft::end(Outcome::Failed, reason::INVALID_RERUN, problem),
     };
-    let definition = match definition(seen, now) {
+    let policy = seen.workflow.as_ref().map(|workflow| workflow.spec.policy()).unwrap_or_default();
+    if let Some(ahead) = admission::ahead(&seen.run, &seen.siblings, policy).filter(|_| !begun) {
+        return match admission::turn(&seen.run, &ahead, policy) {
+            Ok(message) => Draft::waiting(reason::QUEUED, &message, None),
+            Err(message) => Draft::end(Outcome::Skipped, reason::SLOT_TAKEN, message),
+        };
+    }
+    let definition = match definition(seen, before, now) {
         Ok(definition) => definition,
         Err(draft) => return *draft,
     };
+    let nothing_kept = seen.originals.first().is_none_or(|original| original.definition.is_none());
+    if seen.run.spec.from_failed == Some(true) && nothing_kept && !begun {
+        let message = "spec.fromFailed: the run in rerunOf, or what it ran, is not there any more, so none of its steps can be kept; create a rerun without fromFailed".to_owned();
+        return Draft::end(Outcome::Failed, reason::INVALID_RERUN, message);
+    }
     let name = seen.run.spec.workflow_name().unwrap_or_default();
     let Some((spec, graph)) = definition.workflow(name) else {
         let message = format!("revision {} does not hold workflow {name}; create another AutomationRun", definition.name);
@@ -101,13 +152,6 @@ fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
         Ok(parameters) => parameters,
         Err(problem) => return Draft::end(Outcome::Failed, "InvalidParameters", problem),
     };
-    let policy = seen.workflow.as_ref().map(|workflow| workflow.spec.policy()).unwrap_or_default();
-    if let Some(ahead) = admission::ahead(&seen.run, &seen.siblings, policy).filter(|_| !begun) {
-        return match admission::turn(&seen.run, &ahead, policy) {
-            Ok(message) => Draft::waiting(reason::QUEUED, &message, None),
-            Err(message) => Draft::end(Outcome::Skipped, reason::SLOT_TAKEN, message),
-        };
-    }
     let times = Times::of(seen, before, spec, now);
     let zone = definition.zone();
     let kept = kept(spec, &seen.originals);
@@ -137,9 +181,11 @@ struct Known<'a> {
 }
 
 /// What it runs, or why it cannot run yet, or at all.
-fn definition(seen: &Seen, now: Timestamp) -> Result<&Definition, Box<Draft>> {
-    let created = seen.run.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let until = created.checked_add(SignedDuration::from_secs(NOT_READY_SECONDS)).unwrap_or(Timestamp::MAX);
+fn definition<'a>(seen: &'a Seen, before: &AutomationRunStatus, now: Timestamp) -> Result<&'a Definition, Box<Draft>> {
+    // Counted from when it was first found to wait for that: the operator may have been away, or another run first.
+    let waits = before.waiting_on.as_ref().filter(|waiting| waiting.reason != reason::QUEUED);
+    let since = waits.and_then(|waiting| waiting.until.as_ref()).map(|until| until.0);
+    let until = since.unwrap_or_else(|| now.checked_add(SignedDuration::from_secs(NOT_READY_SECONDS)).unwrap_or(Timestamp::MAX));
     let wait = |why: &str, message: String| {
         if now >= until {
             return Box::new(Draft::end(Outcome::TimedOut, why, message));
@@ -195,11 +241,7 @@ fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: &Known, decision:
     for (step, item) in &decision.stop {
         let child = seen.children.iter().find(|child| facts::place(child).is_some_and(|(of, index)| of == step && index == *item));
         if let Some(child) = child.filter(|child| child.spec.cancel != Some(true)) {
-            changes.push(Change::CancelRun {
-                name: child.metadata.name.clone().unwrap_or_default(),
-                uid: child.metadata.uid.clone().unwrap_or_default(),
-                replaced_by: None,
-            });
+            changes.push(cancel(child));
         }
     }
     let again = (!seen.refusals.is_empty()).then(|| now + AGAIN);

@@ -51,6 +51,17 @@ impl Draft {
         Self { end: Some((outcome, reason.to_owned(), message)), ..Self::default() }
     }
 
+    /// Whether it ends without its steps.
+    pub(super) fn ends(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// The same, but first its steps are stopped.
+    pub(super) fn stopping(self, changes: Vec<Change>) -> Self {
+        let Some((_, reason, message)) = self.end else { return self };
+        Self { changes, ..Self::waiting(&reason, &format!("its steps are stopped first: {message}"), None) }
+    }
+
     pub(super) fn waiting(reason: &str, message: &str, until: Option<Timestamp>) -> Self {
         let waiting = Waiting { reason: reason.to_owned(), message: cut(message, 2048), until: until.map(Time) };
         Self { waiting: Some(waiting), ..Self::default() }
@@ -238,7 +249,7 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     let waits = |status: &AutomationRunStatus| status.waiting_on.as_ref().map(|waiting| waiting.reason.clone());
     match &after.waiting_on {
         Some(waiting) if waits(before) != waits(after) && waiting.reason != DEFINITION_PENDING => {
-            vec![notice(true, &waiting.reason, "Wait", cut(&waiting.message, 1000))]
+            vec![notice(waiting.reason != reason::QUEUED, &waiting.reason, "Wait", cut(&waiting.message, 1000))]
         }
         _ => Vec::new(),
     }

@@ -108,6 +108,7 @@ impl World {
                     assert!(self.children.insert(name.clone(), run).is_none(), "{name} is created twice");
                 }
                 Change::CancelRun { name, .. } => self.children.get_mut(name).unwrap().spec.cancel = Some(true),
+                Change::OwnRun { owners, .. } => self.run.metadata.owner_references = Some(owners.clone()),
                 other => panic!("{other:?}"),
             }
         }
@@ -118,11 +119,12 @@ impl World {
             let before = self.status();
             assert!(before.completion_time.is_none() || before == plan.status, "monotone");
             self.run.status = Some(plan.status.clone());
-            let again = super::plan(&Seen { run: Arc::new(self.run.clone()), ..seen }, self.now);
+            let again = super::plan(&Seen { run: Arc::new(self.run.clone()), ..seen.clone() }, self.now);
             assert_eq!(again.status, plan.status, "quiet");
         }
         let going = self.children.values().any(|child| !ledger::is_finished(child));
-        assert!(!plan.changes.is_empty() || plan.wake.is_some() || going || plan.status.outcome.is_some(), "awake");
+        let told = plan.status != *seen.run.status.as_ref().unwrap();
+        assert!(!plan.changes.is_empty() || told || plan.wake.is_some() || going || plan.status.outcome.is_some(), "awake");
         plan.changes.len()
     }
 
@@ -315,6 +317,57 @@ fn a_step_whose_run_was_deleted_by_hand_is_not_run_again() {
 }
 
 #[test]
+fn a_run_without_its_definition_ends_only_once_its_steps_are_stopped() {
+    let mut world = World::new(&chain());
+    world.settle();
+    assert_eq!(world.run.metadata.owner_references.as_ref().map(|owners| owners[0].kind.as_str()), Some("Workflow"));
+    let lost = |world: &World| Seen { defined: Defined::Gone("w-1".to_owned()), ..world.seen() };
+    let plan = super::plan(&lost(&world), world.now);
+    assert!(matches!(plan.changes.as_slice(), [Change::CancelRun { .. }]), "{:?}", plan.changes);
+    assert!(
+        plan.status.outcome.is_none() && plan.status.message.is_some_and(|message| message.starts_with("its steps are stopped first: "))
+    );
+    let fetch = world.of_step("fetch").metadata.name.clone().unwrap();
+    world.end(&fetch, Outcome::Cancelled, Value::Null);
+    let plan = super::plan(&lost(&world), world.now);
+    assert_eq!((plan.status.outcome, plan.status.reason.as_deref()), (Some(Outcome::Failed), Some("RevisionGone")));
+}
+
+#[test]
+fn a_run_that_waited_long_for_others_begins_all_the_same() {
+    let mut world = World::new(&chain());
+    world.now += 7200.seconds();
+    world.settle();
+    assert_eq!(world.live(), ["fetch"]);
+    let mut late = World::new(&chain());
+    late.workflow.status = None;
+    late.now += 7200.seconds();
+    late.settle();
+    assert_eq!(
+        (late.status().outcome, late.status().reason.as_deref()),
+        (None, Some("DefinitionPending")),
+        "it has 15 minutes from then on"
+    );
+}
+
+#[test]
+fn finally_has_its_time_however_late_the_steps_come_to_their_end() {
+    let mut world = World::new(&chain());
+    world.settle();
+    world.now += 950.seconds();
+    world.settle();
+    world.now += 100.seconds();
+    world.end_step("fetch", Outcome::Cancelled);
+    assert_eq!(world.live(), ["notify"]);
+    world.now += 90.seconds();
+    world.settle();
+    assert_eq!(world.of_step("notify").spec.cancel, None);
+    world.now += 20.seconds();
+    world.settle();
+    assert_eq!(world.of_step("notify").spec.cancel, Some(true));
+}
+
+#[test]
 fn steps_that_come_and_end_at_once_are_told_with_the_next_ones() {
     let mut world = World::new(&chain());
     world.pass(usize::MAX);
@@ -393,6 +446,11 @@ fn a_rerun_from_the_failed_steps_keeps_the_others_with_what_they_told() {
     third.end_step("each", Outcome::Succeeded);
     assert_eq!(third.live(), ["load"]);
     assert_eq!(third.of_step("load").spec.parameters[0].value, "7");
+
+    let mut nothing = from_failed(&first, &spec);
+    nothing.originals[0].definition = None;
+    nothing.settle();
+    assert_eq!(nothing.status().reason.as_deref(), Some("InvalidRerun"), "never all of it again without a word");
 
     let mut edited = spec.clone();
     edited["steps"][0]["when"] = json!("true");

@@ -6,6 +6,7 @@ mod idle;
 mod restart;
 mod schedule;
 mod throughput;
+mod workflow;
 mod writes;
 
 use std::time::Duration;
@@ -44,6 +45,11 @@ pub const ALL: &[Case] = &[
         name: "throughput",
         what: "1,000 runs at once beside 1,000 bare Jobs; operator CPU, start delay",
         run: |b| throughput::measure(b).boxed(),
+    },
+    Case {
+        name: "workflow",
+        what: "100 workflows of 10 steps, one of 1,000 items, beside 1,000 single runs; from a step's end to the next one's Job",
+        run: |b| workflow::measure(b).boxed(),
     },
     Case {
         name: "schedule",

@@ -45,7 +45,7 @@ impl Pair {
             outcome: Some(("Succeeded", "Completed")),
             attempts: vec![("TASK-now-1", "Success", Some(0), "Completed")],
             jobs: vec!["TASK-now-1"],
-            cron_jobs: Vec::new(),
+            ..End::default()
         };
         eventually("the world is as it would be without", Duration::from_secs(30), async || {
             let differences = end.differences(&self.scene, "world").await;

@@ -33,7 +33,7 @@ async fn a_slot_runs_the_steps_with_values_from_it_and_a_pause_stops_the_next() 
         let run = slot_run(place, "minutely").await;
         let slot = run.spec.scheduled_time.clone().expect("a slot").0;
         let name = run.metadata.name.clone().expect("a name");
-        assert_eq!(name, format!("minutely-{}", slot.as_second() / 60), "the name is the lock");
+        assert_eq!(name, format!("minutely-wf-{}", slot.as_second() / 60), "the name is the lock");
         assert!(matches!(run.spec.trigger, Some(Trigger::Schedule)), "{:?}", run.spec.trigger);
         place.change::<Workflow>("minutely", json!({ "spec": { "schedule": { "suspend": true } } })).await;
         let status = place.finished(&name).await;
