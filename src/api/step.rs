@@ -37,7 +37,7 @@ pub struct StepStatus {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// Why, in one word.
+    /// Why, in one word; while it runs: on what its run waits, where that is out of the ordinary.
     #[schemars(length(max = 128))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

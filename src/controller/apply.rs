@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::ControllerRevision,
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Error,
+    applied::Applied,
     error::key,
     expectations::{Kind, Wrote},
     left::{Kept, Left},
@@ -34,29 +36,8 @@ use crate::{
 /// How long a write may take. The client itself would retry for minutes; the plan would be old by then.
 const WRITE_SECONDS: u64 = 10;
 
-/// What the API server answered.
-#[derive(Debug, Default)]
-pub(super) struct Applied {
-    /// CronJobs as they stand after our writes.
-    pub(super) cron_jobs: Vec<CronJobSeen>,
-    /// Runs that were made, or were there.
-    pub(super) runs_made: Vec<String>,
-    /// Revisions that were made, or were there.
-    pub(super) revisions_made: Vec<String>,
-    /// What was refused.
-    pub(super) refusals: Vec<Refusal>,
-    /// What the writes left, for the caches to catch up with.
-    pub(super) wrote: Vec<Wrote>,
-    /// What was to follow must not: the run that was planned is gone, or its Job was not made.
-    ended: bool,
-}
-
-impl Applied {
-    /// Whether there is more to plan from than there was before.
-    pub(super) fn answers(&self) -> bool {
-        !(self.refusals.is_empty() && self.cron_jobs.is_empty() && self.runs_made.is_empty() && self.revisions_made.is_empty())
-    }
-}
+/// How many runs of steps are created at once.
+const AT_ONCE: usize = 8;
 
 /// Awaits a write for as long as one may take.
 pub(super) async fn in_time<T>(what: &str, write: impl Future<Output = T>) -> Result<T, Error> {
@@ -70,16 +51,32 @@ pub(super) async fn apply(context: &Context, object: &impl Resource<DynamicType 
     let namespace = object.meta().namespace.as_deref().unwrap_or_default();
     let writer = Writer { context, namespace };
     let mut applied = Applied::default();
-    for change in changes {
-        if let Err(error) = writer.write(change, &mut applied).await {
-            context.expectations.expect(&key(object), applied.wrote, context.clock.now());
-            return Err(error);
+    for together in changes.chunk_by(|one, next| is_of_step(one) && is_of_step(next)) {
+        for some in together.chunks(AT_ONCE) {
+            let writes = some.iter().map(async |change| {
+                let mut applied = Applied::default();
+                let written = writer.write(change, &mut applied).await;
+                (applied, written)
+            });
+            let (each, written): (Vec<Applied>, Vec<Result<(), Error>>) = join_all(writes).await.into_iter().unzip();
+            for one in each {
+                applied.extend(one);
+            }
+            if let Err(error) = written.into_iter().collect::<Result<(), Error>>() {
+                context.expectations.expect(&key(object), applied.wrote, context.clock.now());
+                return Err(error);
+            }
         }
         if applied.ended {
             break;
         }
     }
     Ok(applied)
+}
+
+/// Whether the change creates the run of a step: those need no order among themselves, and come in hundreds.
+fn is_of_step(change: &Change) -> bool {
+    matches!(change, Change::CreateRun(run) if run.spec.step.is_some())
 }
 
 struct Writer<'a> {

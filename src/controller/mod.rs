@@ -1,5 +1,6 @@
 //! The shell: watches feed queues, and each object that is due is read, planned, changed and reported.
 
+mod applied;
 mod apply;
 mod automation_run;
 mod automation_task;

@@ -99,7 +99,9 @@ impl Caches {
                 };
                 return std::iter::once(parent).chain(self.queued(&of)).collect();
             }
-            return vec![itself];
+            // What a step waits on is told of the whole too: from when its run has told until it ends.
+            let told = run.status.as_ref().is_some_and(|status| status.reason.is_some()) && step.item.is_none();
+            return if told { vec![itself, parent] } else { vec![itself] };
         }
         if let Some(workflow) = run.spec.workflow_name() {
             let workflow = Touched::Workflow(ObjectRef::new(workflow).within(&namespace));

@@ -17,7 +17,7 @@ use crate::{
     },
     graph::{At, Counts, Decision, StepState},
     ledger,
-    outcome::{cut, reason},
+    outcome::{self, cut, reason},
     plan::{Change, Notice, Plan, automation_run::human_duration, identity::identity},
 };
 
@@ -88,7 +88,7 @@ impl Draft {
             }
             None => (outcome, why, message),
         });
-        let waiting = self.waiting.or_else(|| refused(seen)).filter(|_| end.is_none());
+        let waiting = self.waiting.or_else(|| refused(seen)).or_else(|| held_up_by(&steps)).filter(|_| end.is_none());
         let phase = match (&end, &start) {
             (Some(_), _) => Phase::Finished,
             (None, Some(_)) => Phase::Running,
@@ -153,7 +153,10 @@ fn told(seen: &Seen, before: &AutomationRunStatus, step: &StepState, kept: Optio
     let count = i32::try_from(of_step().count()).unwrap_or(i32::MAX);
     let (phase, outcome, reason, message) = match &step.at {
         At::Waiting(why) => (Phase::Pending, None, None, Some(why.clone())),
-        At::Running => (Phase::Running, None, None, None),
+        At::Running => {
+            let waits = held_up(seen, step).filter(|_| items.is_none());
+            (Phase::Running, None, waits.map(|waits| waits.reason.clone()), waits.map(|waits| waits.message.clone()))
+        }
         At::Ended(ended) => (Phase::Finished, Some(ended.outcome), Some(ended.reason.clone()), Some(ended.message.clone())),
     };
     StepStatus {
@@ -166,6 +169,20 @@ fn told(seen: &Seen, before: &AutomationRunStatus, step: &StepState, kept: Optio
         started: count.max(recorded.map_or(0, |recorded| recorded.started)),
         items,
     }
+}
+
+/// On what the run of a step waits, but for the usual way of a pod.
+fn held_up<'a>(seen: &'a Seen, step: &StepState) -> Option<&'a Waiting> {
+    let child = seen.children.iter().find(|child| place(child).is_some_and(|(of, _)| of == step.name))?;
+    child.status.as_ref()?.waiting_on.as_ref().filter(|waiting| waiting.reason != outcome::starting().0)
+}
+
+/// On what it waits where every step that runs does.
+fn held_up_by(steps: &[StepStatus]) -> Option<Waiting> {
+    let running = || steps.iter().filter(|step| step.phase == Phase::Running);
+    let first = running().next().filter(|_| running().all(|step| step.reason.is_some()))?;
+    let message = format!("step {}: {}", first.name, first.message.as_deref().unwrap_or_default());
+    Some(Waiting { reason: first.reason.clone()?, message: cut(&message, 2048), until: None })
 }
 
 fn items(counts: Counts) -> Items {
@@ -249,7 +266,12 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     let waits = |status: &AutomationRunStatus| status.waiting_on.as_ref().map(|waiting| waiting.reason.clone());
     match &after.waiting_on {
         Some(waiting) if waits(before) != waits(after) && waiting.reason != DEFINITION_PENDING => {
-            vec![notice(waiting.reason != reason::QUEUED, &waiting.reason, "Wait", cut(&waiting.message, 1000))]
+            vec![notice(
+                waiting.reason != reason::QUEUED && waiting.reason != "Backoff",
+                &waiting.reason,
+                "Wait",
+                cut(&waiting.message, 1000),
+            )]
         }
         _ => Vec::new(),
     }

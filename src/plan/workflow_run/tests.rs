@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{AutomationTask, WorkflowStatus, label},
+    api::{AutomationTask, Waiting, WorkflowStatus, label},
     build::Bundle,
     ledger,
 };
@@ -304,6 +304,30 @@ fn a_run_that_cannot_begin_says_why() {
     refused.refuse = false;
     refused.settle();
     assert_eq!(refused.live(), ["fetch"], "and it goes on once there is room");
+}
+
+#[test]
+fn what_a_step_waits_on_is_told_of_the_whole_where_nothing_else_goes_on() {
+    let mut world =
+        World::new(&json!({ "steps": [{ "name": "a", "taskRef": { "name": "t" } }, { "name": "b", "taskRef": { "name": "t" } }] }));
+    world.settle();
+    let wait = |world: &mut World, step: &str, reason: &str| {
+        let name = world.of_step(step).metadata.name.clone().unwrap();
+        let waiting = Waiting { reason: reason.to_owned(), message: "no such image".to_owned(), until: None };
+        let status = AutomationRunStatus { phase: Some(Phase::Pending), waiting_on: Some(waiting), ..AutomationRunStatus::default() };
+        world.children.get_mut(&name).unwrap().status = Some(status);
+        world.settle();
+    };
+    wait(&mut world, "a", "ImagePullBackOff");
+    assert_eq!(world.step("a").2, "ImagePullBackOff");
+    assert_eq!((world.status().reason.as_deref(), world.status().waiting_on), (Some("Running"), None), "b goes on");
+    wait(&mut world, "b", "Starting");
+    assert_eq!(world.status().waiting_on, None, "as pods do");
+    world.end_step("b", Outcome::Succeeded);
+    let waiting = world.status().waiting_on.unwrap();
+    assert_eq!((waiting.reason.as_str(), waiting.message.as_str()), ("ImagePullBackOff", "step a: no such image"));
+    world.end_step("a", Outcome::Succeeded);
+    assert_eq!(world.status().waiting_on, None);
 }
 
 #[test]
