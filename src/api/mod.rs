@@ -7,6 +7,7 @@ mod automation_task;
 mod backfill;
 pub mod condition;
 mod contract;
+mod inline_task;
 pub mod label;
 mod reference;
 mod schedule;
@@ -20,6 +21,7 @@ pub use automation_run::*;
 pub use automation_task::*;
 pub use backfill::*;
 pub use contract::Contract;
+pub use inline_task::InlineTask;
 pub use reference::*;
 pub use schedule::*;
 pub use step::*;
@@ -27,7 +29,9 @@ pub use template::PodTemplate;
 pub use vocabulary::*;
 pub use workflow::*;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt;
 
 /// The API group of every kind.
@@ -36,7 +40,36 @@ pub const GROUP: &str = "nightshift.dev";
 /// The definitions of every kind, in the order in which they should be installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd()), Backfill::crd(), Workflow::crd()]
+    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd()), Backfill::crd(), without_rules_in_steps(Workflow::crd())]
+}
+
+/// Tasks inside steps come without the API server's rules: for two hundred of them they would cost more than it allows. The
+/// operator checks the same, and tells.
+fn without_rules_in_steps(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let Some(spec) = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("spec")) else { continue };
+        for list in ["steps", "finally"] {
+            let steps = spec.properties.as_mut().and_then(|fields| fields.get_mut(list)?.items.as_mut());
+            if let Some(JSONSchemaPropsOrArray::Schema(step)) = steps
+                && let Some(task) = step.properties.as_mut().and_then(|fields| fields.get_mut("task"))
+            {
+                without_rules(task);
+            }
+        }
+    }
+    crd
+}
+
+fn without_rules(schema: &mut JSONSchemaProps) {
+    schema.x_kubernetes_validations = None;
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(without_rules);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {
+        without_rules(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
+        without_rules(values);
+    }
 }
 
 /// A run that nobody has looked at yet reads as Pending, without a write: the API server fills it in.

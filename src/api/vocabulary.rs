@@ -205,7 +205,7 @@ pub struct SecretKeyRef {
 
 /// A parameter of the task: an environment variable that each run may set. Kubernetes expands `$(NAME)` in `command`
 /// and `args`; there is no template engine, so a value cannot inject anything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.default) || !has(self.enum) || self.default in self.enum").message("default must be one of enum").field_path(".default"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    ClockStatus, ConcurrencyPolicy, History, LastRun, NotRun, Outcome, Owner, Parameter, Schedule, TaskRef, WorkflowRef,
+    ClockStatus, ConcurrencyPolicy, History, InlineTask, LastRun, NotRun, Outcome, Owner, Parameter, Schedule, TaskRef, WorkflowRef,
     vocabulary::{any_items, matching, no_nul, unwrapped},
 };
 
@@ -114,7 +114,7 @@ pub struct WorkflowTimeouts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.taskRef) != has(self.workflowRef)").message("a step needs exactly one of taskRef and workflowRef"),
+    validation = Rule::new("[has(self.taskRef), has(self.workflowRef), has(self.task)].filter(one, one).size() == 1").message("a step needs exactly one of taskRef, workflowRef and task"),
     validation = Rule::new("!has(self.dependsOn) || self.dependsOn.all(d, d.step != self.name)").message("a step cannot depend on itself; remove it from dependsOn").field_path(".dependsOn")
 )]
 pub struct Step {
@@ -128,6 +128,9 @@ pub struct Step {
     /// The workflow to run, in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow_ref: Option<WorkflowRef>,
+    /// A task that no other workflow needs, written here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Box<InlineTask>>,
     /// Steps that must have ended before this one starts, each with an outcome that this one wants.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

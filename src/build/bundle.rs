@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{name::hash, owned_by_workflow, revision::definition, workflow_labels};
+use super::{inline_task_name, name::hash, owned_by_workflow, revision::definition, workflow_labels};
 use crate::api::{AutomationTask, AutomationTaskSpec, Step, Workflow, WorkflowSpec};
 
 /// How deep workflows may lie in one another, the outermost one counted.
@@ -159,6 +159,13 @@ where
             for (at, step) in steps.iter().enumerate() {
                 let field = format!("{}{list}[{at}]", inside(path));
                 self.step(&field, step, path);
+                if let Some(task) = &step.task {
+                    let parameters = step.parameters.iter().map(|parameter| parameter.name.as_str());
+                    let spec = task.spec(&spec.owner, parameters);
+                    // It is as old as the workflow.
+                    let bundled = BundledTask { uid: self.bundle.uid.clone(), generation: 0, spec };
+                    self.bundle.tasks.insert(inline_task_name(name, &step.name), bundled);
+                }
             }
         }
     }
@@ -207,4 +214,93 @@ where
 /// How a field of an inner workflow is introduced.
 fn inside(path: &[String]) -> String {
     path.get(1..).filter(|inner| !inner.is_empty()).map_or(String::new(), |inner| format!("workflow {}: ", inner.join(" → ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn task(name: &str) -> Option<Arc<AutomationTask>> {
+        let task =
+            json!({ "metadata": { "name": name, "uid": name, "generation": 1 }, "spec": { "owner": { "team": "a" }, "image": "i" } });
+        (name != "gone").then(|| Arc::new(serde_json::from_value(task).unwrap()))
+    }
+
+    fn workflow(name: &str, steps: &Value) -> Workflow {
+        let metadata = json!({ "name": name, "namespace": "ns", "uid": name });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": { "owner": { "team": "a" }, "steps": steps } })).unwrap()
+    }
+
+    fn step(name: &str, of: &str, to: &str) -> Value {
+        json!({ "name": name, of: { "name": to } })
+    }
+
+    /// Gathers the first of these workflows.
+    fn gather(all: &[Workflow]) -> Result<Bundle, Unbundled> {
+        let other = |name: &str| all.iter().find(|workflow| workflow.metadata.name.as_deref() == Some(name)).cloned().map(Arc::new);
+        Bundle::gather(&all[0], task, other)
+    }
+
+    #[test]
+    fn all_that_is_referred_to_is_in_it_once_and_what_is_written_inside_too() {
+        let inner = workflow(
+            "inner",
+            &json!([step("x", "taskRef", "t"), { "name": "own", "task": { "image": "j" }, "parameters": [{ "name": "P", "value": "v" }] }]),
+        );
+        let outer =
+            workflow("outer", &json!([step("a", "taskRef", "t"), step("b", "workflowRef", "inner"), step("c", "workflowRef", "inner")]));
+        let bundle = gather(&[outer.clone(), inner.clone()]).unwrap();
+        let own = inline_task_name("inner", "own");
+        assert!(own.starts_with("inner-own-") && own.len() <= 40);
+        assert_eq!(bundle.tasks.keys().collect::<Vec<_>>(), [&own, "t"]);
+        assert_eq!(bundle.task(&own, "ns").unwrap().spec.parameters[0].name, "P");
+        let revision = bundle.revision(&outer);
+        assert_eq!(Bundle::of_revision(&revision), Some(bundle.clone()));
+        let mut other = outer.clone();
+        other.spec.history = Some(crate::api::History::default());
+        other.spec.schedule = Some(crate::api::Schedule { cron: vec!["@daily".to_owned()], ..crate::api::Schedule::default() });
+        assert_eq!(gather(&[other.clone(), inner.clone()]).unwrap().name(), bundle.name(), "when it runs makes no new definition");
+        other.spec.schedule.as_mut().unwrap().time_zone = Some("Europe/Berlin".to_owned());
+        assert_ne!(gather(&[other, inner.clone()]).unwrap().name(), bundle.name(), "but the zone in which it tells times");
+        let mut edited = inner;
+        edited.spec.steps[0].when = Some("true".to_owned());
+        assert_ne!(gather(&[outer, edited]).unwrap().name(), bundle.name(), "and an edit of what it refers to");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_with_the_field_that_names_it() {
+        let inner = workflow("inner", &json!([step("x", "taskRef", "gone")]));
+        let outer = workflow("outer", &json!([step("a", "workflowRef", "inner"), step("b", "workflowRef", "none")]));
+        let told = gather(&[outer, inner]).unwrap_err();
+        assert!(told.is_missing);
+        assert_eq!(
+            told.problems,
+            [
+                "workflow inner: steps[0].taskRef: there is no AutomationTask gone in this namespace; create it, or correct the name",
+                "steps[1].workflowRef: there is no Workflow none in this namespace; create it, or correct the name",
+            ]
+        );
+    }
+
+    #[test]
+    fn circles_and_depths_are_told_with_the_path() {
+        let a = workflow("a", &json!([step("x", "workflowRef", "b")]));
+        let b = workflow("b", &json!([step("x", "workflowRef", "c")]));
+        let c = workflow("c", &json!([step("x", "workflowRef", "b")]));
+        let told = gather(&[a, b, c]).unwrap_err();
+        assert_eq!(
+            (told.is_missing, told.problems),
+            (false, vec!["workflow b → c: steps[0].workflowRef: the workflow would run itself: b → c → b; remove one of these".to_owned()])
+        );
+        let deep: Vec<Workflow> =
+            (0..7).map(|n| workflow(&format!("w{n}"), &json!([step("x", "workflowRef", &format!("w{}", n + 1))]))).collect();
+        let told = gather(&deep).unwrap_err();
+        assert!(told.problems[0].contains("more than 5 deep in one another: w0 → w1 → w2 → w3 → w4"), "{:?}", told.problems);
+        // The short way to the same does not hide the long one.
+        let mut short = deep.clone();
+        short[0].spec.steps.insert(0, serde_json::from_value(step("y", "workflowRef", "w3")).unwrap());
+        assert!(gather(&short).unwrap_err().problems[0].contains("more than 5 deep"));
+    }
 }

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod cron_job;
+mod inline;
 mod job;
 mod name;
 pub(crate) mod parameters;
@@ -16,9 +17,10 @@ mod tests;
 
 pub use bundle::{Bundle, Unbundled};
 pub use cron_job::{CronJobSpec, cron_job};
+pub use inline::check_inline;
 pub use job::{Told, first_job, next_job};
 pub use name::{
-    backfill_run_name, cron_job_name, idempotency_key, job_name, manual_run_name, slot_run_name, step_key, step_run_name,
+    backfill_run_name, cron_job_name, idempotency_key, inline_task_name, job_name, manual_run_name, slot_run_name, step_key, step_run_name,
     workflow_slot_run_name,
 };
 pub use pod::check_template;

@@ -73,6 +73,13 @@ pub fn step_run_name(run: &str, uid: &str, step: &str, item: Option<usize>) -> S
     format!("{}-{}{tail}", run.trim_end_matches('-'), step.trim_end_matches('-'))
 }
 
+/// What the task is called that is written inside a step: a name that fits wherever a task's does, and is no other's.
+#[must_use]
+pub fn inline_task_name(workflow: &str, step: &str) -> String {
+    let head: String = format!("{workflow}-{step}").chars().take(31).collect();
+    format!("{}-{:08x}", head.trim_end_matches('-'), hash(&format!("{workflow}/{step}")) & 0xffff_ffff)
+}
+
 /// The idempotency key of a step's run, from that of the workflow's run.
 #[must_use]
 pub fn step_key(key: &str, step: &str, item: Option<usize>) -> String {

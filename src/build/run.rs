@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::ObjectMeta;
 
 use super::{
-    Bundle, backfill_run_name, labels, name::step_key, owned_by_backfill, owned_by_run, owned_by_task, owned_by_workflow, step_run_name,
-    workflow_labels,
+    Bundle, backfill_run_name, inline_task_name, labels, name::step_key, owned_by_backfill, owned_by_run, owned_by_task, owned_by_workflow,
+    step_run_name, workflow_labels,
 };
 use crate::{
     api::{
@@ -106,7 +106,9 @@ pub fn step_run(of: &AutomationRun, bundle: &Bundle, run: StepRun) -> Automation
     let (workflow_run, uid) = (of.metadata.name.clone().unwrap_or_default(), of.metadata.uid.as_deref().unwrap_or_default());
     let StepRun { step, item, parameters, slot, key, revision } = run;
     let namespace = of.metadata.namespace.as_deref().unwrap_or_default();
-    let mut marks = match (&step.task_ref, &step.workflow_ref) {
+    let inline = || TaskRef { name: inline_task_name(of.spec.workflow_name().unwrap_or_default(), &step.name) };
+    let task_ref = step.task_ref.clone().or_else(|| step.task.as_ref().map(|_| inline()));
+    let mut marks = match (&task_ref, &step.workflow_ref) {
         (Some(task), _) => bundle.task(&task.name, namespace).map(|task| labels(&task)),
         (None, Some(workflow)) => bundle.workflows.get(&workflow.name).map(|spec| workflow_labels(&workflow.name, &spec.owner)),
         (None, None) => None,
@@ -125,7 +127,7 @@ pub fn step_run(of: &AutomationRun, bundle: &Bundle, run: StepRun) -> Automation
             ..ObjectMeta::default()
         },
         spec: AutomationRunSpec {
-            task_ref: step.task_ref.clone(),
+            task_ref,
             workflow_ref: step.workflow_ref.clone(),
             parameters,
             trigger: Some(Trigger::Step),

@@ -7,7 +7,7 @@ use std::{
 
 use kube::Client;
 
-use super::{Error, event::Allowance, expectations::Expectations, turns::Turns};
+use super::{Error, event::Allowance, expectations::Expectations, pace::Pace, turns::Turns};
 use crate::{clock::Clock, leader::Leadership, metrics::Metrics, observe::Caches};
 
 /// Built once; shared by all reconcilers.
@@ -30,6 +30,8 @@ pub struct Context {
     /// Of Jobs that are to get their runs.
     pub(super) adoptions: Turns,
     pub(super) ordinary_events: Allowance,
+    /// Of runs of workflows.
+    pub(super) pace: Pace,
 }
 
 impl Context {
@@ -45,6 +47,7 @@ impl Context {
             turns: Turns::default(),
             adoptions: Turns::default(),
             ordinary_events: Allowance::default(),
+            pace: Pace::default(),
         }
     }
 

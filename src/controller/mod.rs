@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod expectations;
 mod left;
+mod pace;
 mod report;
 mod turns;
 mod workflow;

@@ -19,6 +19,9 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         if !context.expectations.are_met(&key, &context.caches, context.clock.now()) {
             return Ok(Action::requeue(Duration::from_millis(500)));
         }
+        if let Some(wait) = context.pace.wait(&key, context.clock.now()) {
+            return Ok(Action::requeue(wait));
+        }
         // What the queue gave may be older than what the caches were found to show.
         let Some(run) = context.caches.runs.get(&run.namespace().unwrap_or_default(), &run.name_any()) else {
             return Ok(Action::await_change());
@@ -26,6 +29,7 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         let now = context.clock.now_in_seconds();
         let mut seen = observe::workflow_run(&context.client, &context.caches, run.clone()).await?;
         let mut plan = plan::workflow_run::plan(&seen, now);
+        context.pace.looked(&key, if plan.status.outcome.is_some() { 0 } else { seen.children.len() }, context.clock.now());
         let applied = apply::apply(&context, &*run, &plan.changes).await?;
         if !applied.refusals.is_empty() {
             // The API server's answer is an observation like any other.

@@ -32,13 +32,22 @@ impl Definition {
     pub fn of(bundle: Bundle, name: String) -> Result<Self, Vec<String>> {
         let (mut graphs, mut problems) = (BTreeMap::new(), Vec::new());
         for (workflow, spec) in &bundle.workflows {
-            match check(spec, |step| target(&bundle, step)) {
+            match check(spec, |step| target(&bundle, workflow, step)) {
                 Ok(graph) => {
                     graphs.insert(workflow.clone(), Arc::new(graph));
                 }
                 Err(all) => {
                     let inner = if *workflow == bundle.workflow { String::new() } else { format!("workflow {workflow}: ") };
                     problems.extend(all.into_iter().map(|problem| format!("{inner}{problem}")));
+                }
+            }
+        }
+        for (workflow, spec) in &bundle.workflows {
+            let inner = if *workflow == bundle.workflow { String::new() } else { format!("workflow {workflow}: ") };
+            for (list, steps) in [("steps", &spec.steps), ("finally", &spec.finally)] {
+                for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.task.is_some()) {
+                    let task = bundle.task_spec(&build::inline_task_name(workflow, &step.name));
+                    problems.extend(task.into_iter().flat_map(|task| build::check_inline(&format!("{inner}{list}[{at}].task"), task)));
                 }
             }
         }
@@ -65,8 +74,10 @@ impl Definition {
     /// What runs have begun with: it was checked then, and what is checked otherwise by now stops no run.
     #[must_use]
     pub fn kept(bundle: Bundle, name: String) -> Self {
-        let graph = |spec: &WorkflowSpec| check(spec, |step| target(&bundle, step)).or_else(|_| Graph::of(spec)).ok().map(Arc::new);
-        let graphs = bundle.workflows.iter().filter_map(|(workflow, spec)| Some((workflow.clone(), graph(spec)?))).collect();
+        let graph = |workflow: &str, spec: &WorkflowSpec| {
+            check(spec, |step| target(&bundle, workflow, step)).or_else(|_| Graph::of(spec)).ok().map(Arc::new)
+        };
+        let graphs = bundle.workflows.iter().filter_map(|(workflow, spec)| Some((workflow.clone(), graph(workflow, spec)?))).collect();
         let zone = zone(&bundle);
         Self { name, bundle, graphs, zone }
     }
@@ -84,7 +95,11 @@ fn zone(bundle: &Bundle) -> TimeZone {
 }
 
 /// What a step's task or workflow declares.
-fn target(bundle: &Bundle, step: &Step) -> Option<Target> {
+fn target(bundle: &Bundle, workflow: &str, step: &Step) -> Option<Target> {
+    if step.task.is_some() {
+        let spec = bundle.task_spec(&build::inline_task_name(workflow, &step.name))?;
+        return Some(Target { name: "its task".to_owned(), parameters: spec.parameters.clone(), outputs: spec.outputs.clone() });
+    }
     if let Some(task) = &step.task_ref {
         let spec = bundle.task_spec(&task.name)?;
         return Some(Target { name: format!("task {}", task.name), parameters: spec.parameters.clone(), outputs: spec.outputs.clone() });

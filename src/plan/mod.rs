@@ -18,6 +18,7 @@ pub mod backfill;
 mod identity;
 mod pause;
 mod slots;
+mod standing;
 pub mod workflow;
 pub mod workflow_run;
 
@@ -197,6 +198,27 @@ pub enum Change {
         /// UID.
         uid: String,
     },
+}
+
+impl Change {
+    /// Makes an object the owner of a run, beside those that it has, and marks it as started where that is so.
+    fn own_run(run: &AutomationRun, owner: Option<OwnerReference>, started: bool) -> Self {
+        let meta = &run.metadata;
+        let mut owners = meta.owner_references.clone().unwrap_or_default();
+        if let Some(mut owner) = owner {
+            if owners.iter().any(|owner| owner.controller == Some(true)) {
+                (owner.controller, owner.block_owner_deletion) = (None, None);
+            }
+            owners.push(owner);
+        }
+        Change::OwnRun {
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            owners,
+            started,
+        }
+    }
 }
 
 /// Something to tell people, as an Event on the object.

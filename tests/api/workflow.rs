@@ -33,12 +33,30 @@ async fn refuses_what_cannot_be_an_order_of_steps() {
                 "spec.steps[1]",
                 "Duplicate value",
             ),
-            rejects("a step that runs nothing", workflow("steps: [{name: a}]"), "spec.steps[0]", "exactly one of taskRef and workflowRef"),
+            rejects(
+                "a step that runs nothing",
+                workflow("steps: [{name: a}]"),
+                "spec.steps[0]",
+                "exactly one of taskRef, workflowRef and task",
+            ),
             rejects(
                 "a step that runs two things",
                 workflow("steps: [{name: a, taskRef: {name: t}, workflowRef: {name: w}}]"),
                 "spec.steps[0]",
-                "exactly one of taskRef and workflowRef",
+                "exactly one of taskRef, workflowRef and task",
+            ),
+            rejects("a task of a step without an image", workflow("steps: [{name: a, task: {}}]"), "spec.steps[0].task.image", "Required"),
+            rejects(
+                "a task of a step that is also one of its own",
+                workflow("steps: [{name: a, taskRef: {name: t}, task: {image: i}}]"),
+                "spec.steps[0]",
+                "exactly one of taskRef, workflowRef and task",
+            ),
+            rejects(
+                "a task of a step with an owner",
+                workflow("steps: [{name: a, task: {image: i, owner: {team: x}}}]"),
+                "task.owner",
+                "unknown field",
             ),
             rejects("a task with dots", step("taskRef: {name: a.b}"), "spec.steps[1].taskRef.name", "must be the name of a task"),
             rejects("a workflow with dots", step("workflowRef: {name: a.b}"), "spec.steps[1].workflowRef.name", "name of a workflow"),
@@ -167,6 +185,13 @@ async fn accepts_workflows_as_large_as_they_may_be() {
             accepts(
                 "1000 items that are objects",
                 workflow(&format!("steps: [{{name: a, taskRef: {{name: t}}, forEach: {{maxItems: 1000, items: [{}]}}}}]", items.join(","))),
+            ),
+            accepts(
+                "200 tasks in its steps",
+                workflow(&format!(
+                    "steps: [{}]",
+                    (0..200).map(|at| format!("{{name: s{at}, task: {{image: i, script: {{source: 'exit 0'}}}}}}")).collect::<Vec<_>>().join(",")
+                )),
             ),
             accepts("items of all kinds", workflow("steps: [{name: a, taskRef: {name: t}, forEach: {items: [1, a, [b], {c: d}, true, null]}}]")),
             accepts(

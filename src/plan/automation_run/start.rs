@@ -142,28 +142,12 @@ fn start_until(seen: &Seen, before: &AutomationRunStatus, pending_seconds: i64, 
 
 /// Makes the task own the run where no task does, and marks the run where its first Job was made. Nothing where both is so.
 pub(super) fn own_run(seen: &Seen, started: bool) -> Option<Change> {
-    let meta = &seen.run.metadata;
-    let mut owners = meta.owner_references.clone().unwrap_or_default();
+    let owners = seen.run.metadata.owner_references.iter().flatten();
     // One that a backfill or a workflow's run owns goes with that.
-    let owned = owners.iter().any(|owner| ["AutomationTask", "AutomationRun", "Backfill"].contains(&owner.kind.as_str()));
+    let owned = owners.into_iter().any(|owner| ["AutomationTask", "AutomationRun", "Backfill"].contains(&owner.kind.as_str()));
     let task = seen.task.as_deref().filter(|task| task.metadata.deletion_timestamp.is_none() && !owned);
     let started = started && !ledger::is_adopted(&seen.run) && !ledger::is_started(&seen.run);
-    if task.is_none() && !started {
-        return None;
-    }
-    if let Some(mut owner) = task.map(build::owned_by_task) {
-        if owners.iter().any(|owner| owner.controller == Some(true)) {
-            (owner.controller, owner.block_owner_deletion) = (None, None);
-        }
-        owners.push(owner);
-    }
-    Some(Change::OwnRun {
-        name: meta.name.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
-        resource_version: meta.resource_version.clone().unwrap_or_default(),
-        owners,
-        started,
-    })
+    (task.is_some() || started).then(|| Change::own_run(&seen.run, task.map(build::owned_by_task), started))
 }
 
 pub(super) fn refused_job(refused: &Refusal, until: Timestamp, now: Timestamp) -> Draft {

@@ -14,7 +14,6 @@ use kube::api::ObjectMeta;
 use cron_jobs::suspend;
 pub(super) use prune::NO_DATA_JOB_SECONDS;
 use prune::prune;
-pub(super) use report::last_run;
 use report::{may_be_told_later, notices, status};
 
 use super::{

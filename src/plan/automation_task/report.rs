@@ -6,16 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{Accepted, Rejected, Seen};
 use crate::{
     api::{
-        AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, Outcome, RunResult,
+        AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, RunResult,
         condition::{self, Set, Status},
     },
     build, ledger,
     outcome::{self, JobEnd, JobSeen},
-    plan::{
-        Notice, RefusalKind,
-        pause::{Pause, pause},
-        slots::Kept,
-    },
+    plan::{Notice, RefusalKind, pause::pause, slots::Kept, standing},
     schedule::Schedule,
 };
 
@@ -68,8 +64,11 @@ pub(super) fn status(
     let mut active: Vec<&AutomationRun> = seen.runs.iter().map(AsRef::as_ref).filter(|run| !ledger::is_finished(run)).collect();
     active.sort_by_key(|run| (run.metadata.creation_timestamp.clone(), run.metadata.name.clone()));
     let ended = |last: &LastRun| last.completion_time.clone();
-    let last_run =
-        finished.last().map(|run| last_run(run)).filter(|last| before.last_run.as_ref().is_none_or(|known| ended(known) <= ended(last)));
+    let last_run = finished
+        .last()
+        .copied()
+        .map(standing::last_run)
+        .filter(|last| before.last_run.as_ref().is_none_or(|known| ended(known) <= ended(last)));
     let last_run = last_run.or_else(|| before.last_run.clone());
     let good = finished.iter().rev().find(|run| run.status.as_ref().and_then(|s| s.result) == Some(RunResult::Good));
     let last_good = good.and_then(|run| run.status.as_ref()?.completion_time.clone());
@@ -97,18 +96,6 @@ pub(super) fn status(
         not_run: kept.map_or_else(|| before.not_run.clone(), |kept| kept.not_run.clone()),
         revision: if made { Some(revision) } else { before.revision.clone() },
         cron_jobs: records(seen, before, accepted),
-    }
-}
-
-pub(in crate::plan) fn last_run(run: &AutomationRun) -> LastRun {
-    let status = run.status.clone().unwrap_or_default();
-    LastRun {
-        name: run.metadata.name.clone().unwrap_or_default(),
-        outcome: status.outcome.unwrap_or(Outcome::Unknown),
-        reason: status.reason,
-        message: status.message.map(|message| outcome::cut(&message, 1024)),
-        start_time: status.start_time,
-        completion_time: status.completion_time,
     }
 }
 
@@ -171,34 +158,13 @@ fn conditions<'a>(
             conditions.push(set(condition::STALLED, Status::True, reason, message));
         }
         None => {
-            let message = match (accepted.as_ref().ok().and_then(|a| a.schedule.as_ref()), next) {
-                (Some(schedule), Some(_)) => format!("armed: {}", schedule.describe()),
-                (Some(_), None) if paused.is_some() => "accepted; the schedule is suspended".to_owned(),
-                (Some(_), None) => "accepted; no slot is due in the next years".to_owned(),
-                (None, _) => "accepted; create an AutomationRun to run it".to_owned(),
-            };
+            let schedule = accepted.as_ref().ok().and_then(|accepted| accepted.schedule.as_ref());
+            let message = standing::accepted(schedule, next, paused.is_some(), "create an AutomationRun to run it");
             conditions.push(set(condition::READY, Status::True, "Accepted", message));
         }
     }
-    let reason = paused.as_ref().map_or("NotSuspended", Pause::reason);
-    let message = paused.as_ref().map_or_else(|| "not suspended".to_owned(), Pause::message);
-    conditions.push(set(condition::SUSPENDED, Status::from(paused.is_some()), reason, message));
-    conditions.push(match last {
-        None => set(condition::LAST_RUN_SUCCEEDED, Status::Unknown, "NoRunYet", "no run has finished yet".to_owned()),
-        Some(last) => {
-            let reason = last.reason.as_deref().filter(|reason| !reason.is_empty()).unwrap_or("Finished");
-            let status = match last.outcome.result() {
-                Some(result) => Status::from(result == RunResult::Good),
-                None => Status::Unknown,
-            };
-            set(
-                condition::LAST_RUN_SUCCEEDED,
-                status,
-                reason,
-                format!("run {} ended {:?}: {}", last.name, last.outcome, last.message.as_deref().unwrap_or_default()),
-            )
-        }
-    });
+    conditions.push(standing::suspended(paused.as_ref()));
+    conditions.push(standing::last_run_succeeded(last));
     conditions
 }
 

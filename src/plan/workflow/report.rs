@@ -11,12 +11,7 @@ use crate::{
     },
     ledger,
     outcome::cut,
-    plan::{
-        Notice,
-        automation_task::last_run,
-        pause::{Pause, pause},
-        slots::Kept,
-    },
+    plan::{Notice, pause::pause, slots::Kept, standing},
     schedule::Schedule,
 };
 
@@ -36,7 +31,7 @@ pub(super) fn status(
     let mut active: Vec<&AutomationRun> = seen.runs.iter().map(AsRef::as_ref).filter(|run| !ledger::is_finished(run)).collect();
     active.sort_by_key(|run| (run.metadata.creation_timestamp.clone(), run.metadata.name.clone()));
     let ended = |last: &LastRun| last.completion_time.clone();
-    let newer = finished.map(last_run).filter(|last| before.last_run.as_ref().is_none_or(|known| ended(known) <= ended(last)));
+    let newer = finished.map(standing::last_run).filter(|last| before.last_run.as_ref().is_none_or(|known| ended(known) <= ended(last)));
     let last_run = newer.or_else(|| before.last_run.clone());
     let revision = seen.definition.as_ref().ok().map(|definition| definition.name.clone());
     let made = revision.filter(|name| seen.revisions_made.contains(name));
@@ -102,27 +97,13 @@ fn conditions<'a>(
         }
         (Ok(_), None) => {
             let schedule = accepted.as_ref().ok().and_then(|accepted| accepted.schedule.as_ref());
-            let message = match (schedule, next) {
-                (Some(schedule), Some(_)) => format!("armed: {}", schedule.describe()),
-                (Some(_), None) if paused.is_some() => "accepted; the schedule is suspended".to_owned(),
-                (Some(_), None) => "accepted; no slot is due in the next years".to_owned(),
-                (None, _) => "accepted; create an AutomationRun with workflowRef to run it".to_owned(),
-            };
+            let by_hand = "create an AutomationRun with workflowRef to run it";
+            let message = standing::accepted(schedule, next, paused.is_some(), by_hand);
             conditions.push(set(condition::READY, Status::True, "Accepted", message));
         }
     }
-    let reason = paused.as_ref().map_or("NotSuspended", Pause::reason);
-    let message = paused.as_ref().map_or_else(|| "not suspended".to_owned(), Pause::message);
-    conditions.push(set(condition::SUSPENDED, Status::from(paused.is_some()), reason, message));
-    conditions.push(match last {
-        None => set(condition::LAST_RUN_SUCCEEDED, Status::Unknown, "NoRunYet", "no run has finished yet".to_owned()),
-        Some(last) => {
-            let reason = last.reason.as_deref().filter(|reason| !reason.is_empty()).unwrap_or("Finished");
-            let status = last.outcome.result().map_or(Status::Unknown, |result| Status::from(result == RunResult::Good));
-            let message = format!("run {} ended {:?}: {}", last.name, last.outcome, last.message.as_deref().unwrap_or_default());
-            set(condition::LAST_RUN_SUCCEEDED, status, reason, message)
-        }
-    });
+    conditions.push(standing::suspended(paused.as_ref()));
+    conditions.push(standing::last_run_succeeded(last));
     conditions
 }
 

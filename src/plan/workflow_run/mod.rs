@@ -91,22 +91,10 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationRunStatus> {
 
 /// Makes the workflow the owner of a run that somebody created, so that it goes when that goes.
 fn own(seen: &Seen) -> Option<Change> {
-    let meta = &seen.run.metadata;
-    let mut owners = meta.owner_references.clone().unwrap_or_default();
-    let owned = owners.iter().any(|owner| ["Workflow", "AutomationRun", "Backfill"].contains(&owner.kind.as_str()));
+    let owners = seen.run.metadata.owner_references.iter().flatten();
+    let owned = owners.into_iter().any(|owner| ["Workflow", "AutomationRun", "Backfill"].contains(&owner.kind.as_str()));
     let workflow = seen.workflow.as_deref().filter(|workflow| workflow.metadata.deletion_timestamp.is_none() && !owned)?;
-    let mut owner = build::owned_by_workflow(workflow);
-    if owners.iter().any(|owner| owner.controller == Some(true)) {
-        (owner.controller, owner.block_owner_deletion) = (None, None);
-    }
-    owners.push(owner);
-    Some(Change::OwnRun {
-        name: meta.name.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
-        resource_version: meta.resource_version.clone().unwrap_or_default(),
-        owners,
-        started: false,
-    })
+    Some(Change::own_run(&seen.run, Some(build::owned_by_workflow(workflow)), false))
 }
 
 fn cancel(child: &AutomationRun) -> Change {

@@ -1,9 +1,13 @@
 //! Which steps run, in which order, with which values.
 
-use nightshift::api::{AutomationRun, Outcome};
+use nightshift::api::{AutomationRun, AutomationTask, Outcome, label};
+use serde_json::json;
 
 use super::{child, ready, run, run_with, step, steps, task, workflow};
-use crate::with_operator::place::{Place, story};
+use crate::{
+    support::IMAGE,
+    with_operator::place::{Place, story},
+};
 
 /// When the run of a step began and ended.
 async fn times(place: &Place, run: &str, step: &str) -> (jiff::Timestamp, jiff::Timestamp) {
@@ -100,6 +104,43 @@ async fn a_failure_a_night_without_data_and_a_handler_go_their_own_ways() {
             assert_eq!(steps(&status), expected, "{name}");
             assert_eq!(status.outcome, Some(outcome), "{name}: {:?}", status.message);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_written_inside_a_step_is_a_task_of_the_workflow_alone() {
+    story(async |place| {
+        let inline = |name: &str, source: &str, more: &str| {
+            let mut step = step(name, &[], more);
+            step.as_object_mut().expect("an object").remove("taskRef");
+            step["task"] = json!({ "image": IMAGE, "script": { "source": source }, "outputs": [{ "name": "rows", "type": "Integer" }], "exitCodes": { "noData": [9] } });
+            step
+        };
+        let all = [
+            inline("fetch", r#"printf '{"rows": 5}' > /dev/termination-log"#, "{}"),
+            inline(
+                "load",
+                r#"printf '{"rows": %d}' "$ROWS" > /dev/termination-log"#,
+                "{dependsOn: [{step: fetch}], parameters: [{name: ROWS, expression: steps.fetch.outputs.rows * 2}]}",
+            ),
+            inline("empty", "exit 9", "{dependsOn: [{step: load}]}"),
+        ];
+        workflow(place, "alone", &all, "{failFast: false}").await;
+        ready(place, "alone", "True", "Accepted").await;
+        run(place, "alone-1", "alone").await;
+        let status = place.finished("alone-1").await;
+        assert_eq!(steps(&status), ["fetch Succeeded", "load Succeeded", "empty NoData ExitCodeNoData"], "{:?}", status.message);
+        let load = child(place, "alone-1", "load").await;
+        assert_eq!(load.status.as_ref().and_then(|status| status.outputs.clone()).expect("outputs")["rows"], 10);
+        let job = place.jobs(load.metadata.name.as_deref().expect("a name")).await;
+        assert_eq!(job[0].metadata.labels.as_ref().and_then(|labels| labels.get(label::TEAM)).map(String::as_str), Some("tests"));
+        assert!(place.all::<AutomationTask>().await.is_empty(), "there is no task beside it");
+        let mut wrong = inline("a", "exit 0", "{}");
+        wrong["task"]["env"] = json!([{ "name": "NIGHTSHIFT_RUN", "value": "x" }]);
+        workflow(place, "wrong", &[wrong], "{}").await;
+        let message = ready(place, "wrong", "False", "InvalidWorkflow").await;
+        assert!(message.contains("steps[0].task.env NIGHTSHIFT_RUN: names starting with NIGHTSHIFT_"), "{message}");
     })
     .await;
 }
