@@ -32,18 +32,11 @@ impl Definition {
     pub fn of(bundle: Bundle, name: String) -> Result<Self, Vec<String>> {
         let (mut graphs, mut problems) = (BTreeMap::new(), Vec::new());
         for (workflow, spec) in &bundle.workflows {
-            match check(spec, |step| target(&bundle, workflow, step)) {
-                Ok(graph) => {
-                    graphs.insert(workflow.clone(), Arc::new(graph));
-                }
-                Err(all) => {
-                    let inner = if *workflow == bundle.workflow { String::new() } else { format!("workflow {workflow}: ") };
-                    problems.extend(all.into_iter().map(|problem| format!("{inner}{problem}")));
-                }
-            }
-        }
-        for (workflow, spec) in &bundle.workflows {
             let inner = if *workflow == bundle.workflow { String::new() } else { format!("workflow {workflow}: ") };
+            match check(spec, |step| target(&bundle, workflow, step)) {
+                Ok(graph) => drop(graphs.insert(workflow.clone(), Arc::new(graph))),
+                Err(all) => problems.extend(all.into_iter().map(|problem| format!("{inner}{problem}"))),
+            }
             for (list, steps) in [("steps", &spec.steps), ("finally", &spec.finally)] {
                 for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.task.is_some()) {
                     let task = bundle.task_spec(&build::inline_task_name(workflow, &step.name));

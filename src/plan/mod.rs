@@ -22,7 +22,7 @@ mod standing;
 pub mod workflow;
 pub mod workflow_run;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
@@ -63,6 +63,11 @@ impl<Status> Plan<Status> {
         self.wake = [self.wake, after.filter(|after| now < *after)].into_iter().flatten().min();
         self
     }
+}
+
+/// So many seconds later, or never.
+fn after(time: Timestamp, seconds: i64) -> Timestamp {
+    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 /// One write, in the namespace of the object that was planned.

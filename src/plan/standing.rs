@@ -1,11 +1,12 @@
-//! What tasks and workflows say alike of how they stand: their schedule, their pause and their last run.
+//! What tasks and workflows say alike of how they stand: their schedule, their pause, their last run, and who answers for
+//! them.
 
 use jiff::Timestamp;
 
 use super::pause::Pause;
 use crate::{
     api::{
-        AutomationRun, LastRun, Outcome, RunResult,
+        AutomationRun, LastRun, Outcome, Owner, RunResult,
         condition::{self, Set, Status},
     },
     outcome::cut,
@@ -49,4 +50,11 @@ pub(super) fn last_run(run: &AutomationRun) -> LastRun {
         start_time: status.start_time,
         completion_time: status.completion_time,
     }
+}
+
+/// Who is to be asked, for the Event of a bad end.
+pub(super) fn answerable(owner: Option<&Owner>) -> String {
+    let Some(owner) = owner else { return String::new() };
+    let more = |what: &str, value: &Option<String>| value.as_ref().map_or(String::new(), |value| format!(", {what} {value}"));
+    format!(" (owner {}{}{})", owner.team, more("on call", &owner.on_call), more("runbook", &owner.runbook))
 }

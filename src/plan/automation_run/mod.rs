@@ -7,7 +7,7 @@ mod start;
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use during::during_job;
@@ -15,7 +15,7 @@ use ended::{after_job, job_gone};
 pub(super) use report::human_duration;
 use start::start;
 
-use super::{Change, Plan, Refusal, automation_task::NO_DATA_JOB_SECONDS};
+use super::{Change, Plan, Refusal, after, automation_task::NO_DATA_JOB_SECONDS};
 use crate::{
     api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Outcome, Phase, Waiting, label},
     build, ledger,
@@ -100,10 +100,6 @@ impl Draft {
     fn end(outcome: Outcome, reason: &str, message: String) -> Self {
         Self { end: Some(End { outcome, reason: reason.to_owned(), message, at: None }), ..Self::default() }
     }
-}
-
-fn after(time: Timestamp, seconds: i64) -> Timestamp {
-    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 fn created(run: &AutomationRun, now: Timestamp) -> Timestamp {

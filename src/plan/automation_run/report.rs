@@ -11,7 +11,7 @@ use crate::{
         label,
     },
     outcome::{self, PodSeen, reason},
-    plan::{Notice, Plan, identity::identity},
+    plan::{Notice, Plan, identity::identity, standing},
 };
 
 /// How long a container has run when it is told that it runs.
@@ -134,7 +134,7 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
             .duration
             .as_ref()
             .map_or(String::new(), |d| format!(" after {d}, {attempts} attempt{}", if attempts == 1 { "" } else { "s" }));
-        let owner = if good { String::new() } else { answerable(seen) };
+        let owner = if good { String::new() } else { standing::answerable(seen.task.as_deref().map(|task| &task.spec.owner)) };
         tell(
             !good,
             &format!("{outcome:?}"),
@@ -169,14 +169,6 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
 fn of_step(seen: &Seen) -> Option<String> {
     seen.run.spec.step_of()?;
     seen.run.metadata.annotations.as_ref()?.get(label::REVISION).cloned()
-}
-
-/// Who is to be asked, for the Event of a bad end.
-fn answerable(seen: &Seen) -> String {
-    let Some(task) = &seen.task else { return String::new() };
-    let owner = &task.spec.owner;
-    let more = |what: &str, value: &Option<String>| value.as_ref().map_or(String::new(), |value| format!(", {what} {value}"));
-    format!(" (owner {}{}{})", owner.team, more("on call", &owner.on_call), more("runbook", &owner.runbook))
 }
 
 /// `2h13m`, `4m07s`, `12s`: two units at most.

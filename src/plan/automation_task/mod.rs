@@ -15,6 +15,7 @@ use cron_jobs::suspend;
 pub(super) use prune::NO_DATA_JOB_SECONDS;
 use prune::prune;
 use report::{may_be_told_later, notices, status};
+pub(super) use revisions::beyond;
 
 use super::{
     Change, Plan, Refusal,

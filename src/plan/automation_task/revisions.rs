@@ -24,7 +24,12 @@ fn superfluous<'a>(seen: &'a Seen, present: &str) -> Vec<&'a RevisionSeen> {
     let mut needed: BTreeSet<&str> = BTreeSet::from([present]);
     needed.extend(seen.jobs.iter().filter_map(|job| job.revision.as_deref()));
     needed.extend(seen.backfills.iter().filter_map(|backfill| backfill.status.as_ref()?.revision.as_deref()));
-    let mut old: Vec<&RevisionSeen> = seen.revisions.iter().collect();
+    beyond(&seen.revisions, &needed)
+}
+
+/// Of all revisions those that are neither among the newest nor needed.
+pub(in crate::plan) fn beyond<'a>(all: &'a [RevisionSeen], needed: &BTreeSet<&str>) -> Vec<&'a RevisionSeen> {
+    let mut old: Vec<&RevisionSeen> = all.iter().collect();
     old.sort_by_key(|revision| std::cmp::Reverse((revision.created, revision.name.clone())));
     old.into_iter().skip(KEPT).filter(|revision| !revision.needed && !needed.contains(revision.name.as_str())).collect()
 }

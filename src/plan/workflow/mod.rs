@@ -9,15 +9,16 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Change, Plan, Refusal, automation_task::RevisionSeen};
+use super::{
+    Change, Plan, Refusal,
+    automation_task::{RevisionSeen, beyond},
+};
 use crate::{
     api::{AutomationRun, Workflow, WorkflowStatus},
     graph::Definition,
     ledger,
 };
 
-/// How many of the newest definitions are kept even where no run needs them.
-const KEPT: usize = 10;
 /// How long after a refusal to try again what nothing tells the end of.
 const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
@@ -98,11 +99,9 @@ fn keep(seen: &Seen, before: &WorkflowStatus) -> Vec<Change> {
     }
     let live = seen.runs.iter().filter_map(|run| run.status.as_ref()?.revision.as_deref());
     let needed: BTreeSet<&str> = live.chain([name.as_str()]).chain(before.revision.as_deref()).collect();
-    let mut old: Vec<&RevisionSeen> = seen.revisions.iter().collect();
-    old.sort_by_key(|revision| std::cmp::Reverse((revision.created, revision.name.clone())));
-    let superfluous = old.into_iter().skip(KEPT).filter(|revision| !revision.needed && !needed.contains(revision.name.as_str()));
     let create = Change::CreateRevision { name: name.clone(), object: definition.bundle.revision(&seen.workflow) };
-    let gone = superfluous.map(|old| Change::DeleteRevision { name: old.name.clone(), uid: old.uid.clone() });
+    let gone =
+        beyond(&seen.revisions, &needed).into_iter().map(|old| Change::DeleteRevision { name: old.name.clone(), uid: old.uid.clone() });
     std::iter::once(create).chain(gone).collect()
 }
 

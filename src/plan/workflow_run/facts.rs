@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Seen, kept::Kept};
 use crate::{
     api::{AutomationRun, AutomationRunStatus, WorkflowSpec},
     graph::{Decision, Ended, Facts, Recorded, RunFacts, StepFacts, Stop},
     ledger,
+    plan::after,
 };
 
 /// `timeouts.runSeconds` and `timeouts.finallySeconds` where they are unset.
@@ -54,10 +55,6 @@ impl Times {
 pub(super) fn started(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Timestamp {
     let first = seen.children.iter().filter_map(|child| child.metadata.creation_timestamp.as_ref()).map(|time| time.0).min();
     before.start_time.as_ref().map(|time| time.0).or(first).unwrap_or(now)
-}
-
-fn after(time: Timestamp, seconds: i64) -> Timestamp {
-    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 /// The step of which a run is the run, and the index of its item.

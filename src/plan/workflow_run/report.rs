@@ -18,7 +18,7 @@ use crate::{
     graph::{At, Counts, Decision, StepState},
     ledger,
     outcome::{self, cut, reason},
-    plan::{Change, Notice, Plan, automation_run::human_duration, identity::identity},
+    plan::{Change, Notice, Plan, automation_run::human_duration, identity::identity, standing},
 };
 
 /// How long after a run of a step came or ended that is told, where nothing else is: the next one is often told with it.
@@ -259,7 +259,7 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     if let Some(outcome) = after.outcome {
         let good = matches!(outcome, Outcome::Succeeded | Outcome::NoData);
         let took = after.duration.as_ref().map_or(String::new(), |duration| format!(" after {duration}"));
-        let owner = if good { String::new() } else { answerable(seen) };
+        let owner = if good { String::new() } else { standing::answerable(seen.workflow.as_deref().map(|workflow| &workflow.spec.owner)) };
         let message = format!("{outcome:?}{took}: {}{owner}", after.message.as_deref().unwrap_or_default());
         return vec![notice(!good, &format!("{outcome:?}"), "Conclude", cut(&message, 1000))];
     }
@@ -275,12 +275,4 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
         }
         _ => Vec::new(),
     }
-}
-
-/// Who is to be asked, for the Event of a bad end.
-fn answerable(seen: &Seen) -> String {
-    let Some(workflow) = &seen.workflow else { return String::new() };
-    let owner = &workflow.spec.owner;
-    let more = |what: &str, value: &Option<String>| value.as_ref().map_or(String::new(), |value| format!(", {what} {value}"));
-    format!(" (owner {}{}{})", owner.team, more("on call", &owner.on_call), more("runbook", &owner.runbook))
 }
