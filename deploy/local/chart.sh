@@ -49,9 +49,9 @@ say "  ok: values that do not exist are refused"
 
 everywhere=$(render | by_object)
 two=$(render --set 'watchNamespaces={a,b}' | by_object)
-# The two ClusterRoles that are left are for people, and bound to nobody.
+# The three ClusterRoles that are left are for people, and bound to nobody.
 expect "the roles with watchNamespaces={a,b}" \
-  "$(printf '%s\n' 'ClusterRole /nightshift-edit' 'ClusterRole /nightshift-view' \
+  "$(printf '%s\n' 'ClusterRole /nightshift-approve' 'ClusterRole /nightshift-edit' 'ClusterRole /nightshift-view' \
     'Role a/nightshift' 'Role b/nightshift' 'Role nightshift-system/nightshift-leader' \
     'RoleBinding a/nightshift' 'RoleBinding b/nightshift' 'RoleBinding nightshift-system/nightshift-leader')" \
   "$(objects <<<"$two" | grep -E '^(Cluster)?Role' | LC_ALL=C sort)"

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Attempt, ParameterValue, StepOf, StepStatus, StepsEnd, TaskRef, WorkflowRef,
+    ApprovalDecision, Attempt, ParameterValue, StepOf, StepStatus, StepsEnd, TaskRef, WorkflowRef,
     vocabulary::{any_object, matching, unwrapped},
 };
 
@@ -63,6 +63,8 @@ use super::{
     validation = Rule::new("has(self.fromFailed) == has(oldSelf.fromFailed) && (!has(self.fromFailed) || self.fromFailed == oldSelf.fromFailed)").message("fromFailed of a run cannot change; create another AutomationRun"),
     validation = Rule::new("!has(self.fromFailed) || (has(self.rerunOf) && has(self.workflowRef))").message("fromFailed goes with a rerun of a workflow; name the run to repeat in rerunOf and the workflow in workflowRef, or leave fromFailed out").field_path(".fromFailed"),
     validation = Rule::new("!has(self.fromFailed) || !self.fromFailed || !has(self.parameters) || self.parameters.size() == 0").message("parameters cannot change where fromFailed keeps what was made with them; leave one of the two out").field_path(".parameters"),
+    validation = Rule::new("!has(self.approvals) || self.approvals.size() == 0 || has(self.workflowRef)").message("approvals go with a run of a workflow, whose steps ask for them; leave them out").field_path(".approvals"),
+    validation = Rule::new("!has(oldSelf.approvals) || sets.contains(has(self.approvals) ? self.approvals.map(a, a.step) : [], oldSelf.approvals.map(a, a.step))").message("an approval that is given cannot be taken away; add yours to those that are there: kubectl patch --type=json with op add and path /spec/approvals/- does that").field_path(".approvals"),
     validation = Rule::new("!has(self.definition) || has(self.rerunOf)").message("definition says which definition a rerun takes; name the run to repeat in rerunOf, or leave definition out").field_path(".definition")
 )]
 #[schemars(transform = unwrapped)]
@@ -106,6 +108,11 @@ pub struct AutomationRunSpec {
     /// Set to true to stop the run. It cannot be taken back. Exit code and log tail of what ran are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
+    /// Answers to steps that ask for approval. One can be added while its step asks, by whoever may `approve` runs, in their own
+    /// name, and never be changed: `status.waitingOn` tells the command.
+    #[schemars(length(max = 200), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"], "default" = []))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalDecision>,
 }
 
 /// Why a run exists.

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Phase};
+use super::{Outcome, Phase, vocabulary::no_nul};
 
 /// A step of a run of a workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -31,7 +31,7 @@ pub struct StepStatus {
     pub name: String,
     /// Pending, Running or Finished.
     pub phase: Phase,
-    /// Its run; unset before it began, and in a step with `forEach`, of which `items` tells.
+    /// Its run; unset before it began, in a step with `forEach`, of which `items` tells, and in one with `approval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// How it ended.
@@ -51,11 +51,69 @@ pub struct StepStatus {
     /// What became of the items of a step with `forEach`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Items>,
+    /// Who was asked when, and what the answer was, in a step with `approval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalStatus>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(number: &i32) -> bool {
     *number == 0
+}
+
+/// Somebody's answer to a step with `approval`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("an approval cannot change once it is given; cancel the run to stop what follows"))]
+pub struct ApprovalDecision {
+    /// Name of the step that asks.
+    #[schemars(length(min = 1, max = 40))]
+    pub step: String,
+    /// `Approve` or `Reject`.
+    pub decision: Verdict,
+    /// Who says so: the user name of whoever writes this, as `kubectl auth whoami` tells it.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = no_nul())]
+    pub by: String,
+    /// Why, in a sentence.
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = no_nul())]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")]
+pub enum Verdict {
+    /// What follows may run.
+    Approve,
+    /// It must not: the step is Failed.
+    Reject,
+}
+
+/// How an approval stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalStatus {
+    /// When the step began to ask.
+    pub asked_time: Time,
+    /// Until when it waits for an answer.
+    pub until: Time,
+    /// The answer; unset while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Verdict>,
+    /// Who gave it.
+    #[schemars(length(max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why, as they wrote.
+    #[schemars(length(max = 512))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the operator saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_time: Option<Time>,
 }
 
 /// What became of the items of a step.

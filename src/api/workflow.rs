@@ -43,7 +43,8 @@ use super::{
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !self.steps.exists(s, s.name == f.name))").message("steps and finally have an entry of the same name; rename one").field_path(".finally"),
     validation = Rule::new("!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !(has(p.required) && p.required) || has(p.fromSlot))").message("parameters with required: true cannot stand beside a schedule, which has nobody to ask; give them a default or fromSlot").field_path(".parameters"),
     validation = Rule::new("has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !has(p.fromSlot))").message("parameters with fromSlot need a schedule, which has the slots; add one, or use default").field_path(".parameters"),
-    validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.dependsOn))").message("steps of finally all start when the others have ended; remove their dependsOn").field_path(".finally")
+    validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.dependsOn))").message("steps of finally all start when the others have ended; remove their dependsOn").field_path(".finally"),
+    validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.approval))").message("steps of finally wait for nobody; move the approval to steps").field_path(".finally")
 )]
 #[schemars(transform = unwrapped)]
 pub struct WorkflowSpec {
@@ -110,11 +111,12 @@ pub struct WorkflowTimeouts {
     pub finally_seconds: Option<i64>,
 }
 
-/// A step of a workflow: a run of a task or of another workflow.
+/// A step of a workflow: a run of a task or of another workflow, or a wait for somebody's approval.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.taskRef), has(self.workflowRef), has(self.task)].filter(one, one).size() == 1").message("a step needs exactly one of taskRef, workflowRef and task"),
+    validation = Rule::new("[has(self.taskRef), has(self.workflowRef), has(self.task), has(self.approval)].filter(one, one).size() == 1").message("a step needs exactly one of taskRef, workflowRef, task and approval"),
+    validation = Rule::new("!has(self.approval) || !has(self.parameters) && !has(self.forEach)").message("a step with approval runs nothing; remove its parameters and forEach").field_path(".approval"),
     validation = Rule::new("!has(self.dependsOn) || self.dependsOn.all(d, d.step != self.name)").message("a step cannot depend on itself; remove it from dependsOn").field_path(".dependsOn")
 )]
 pub struct Step {
@@ -131,6 +133,9 @@ pub struct Step {
     /// A task that no other workflow needs, written here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Box<InlineTask>>,
+    /// Waits until somebody who may approve says yes or no, and runs nothing itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// Steps that must have ended before this one starts, each with an outcome that this one wants.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -151,6 +156,23 @@ pub struct Step {
     /// Runs the step once for each item of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_each: Option<ForEach>,
+}
+
+/// A wait for somebody's approval. With yes the step is Succeeded, with no it is Failed (`Rejected`). Its outputs are `by` and
+/// `reason`, as whoever answered wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// What is to be approved, in a sentence, for whoever is asked.
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = no_nul())]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How long it waits, in seconds; 86400 (a day) where unset. Then the step is TimedOut. The workflow's own
+    /// `timeouts.runSeconds` goes on meanwhile.
+    #[schemars(range(min = 1, max = 31_536_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<i64>,
 }
 
 /// What a step waits for.

@@ -99,7 +99,7 @@ fn node(field: String, step: &Step, index: &BTreeMap<&str, usize>, problems: &mu
             None => problems.push(format!("{field}.dependsOn[{at}]: there is no step {} in steps; correct the name", dependency.step)),
         }
     }
-    Node { name: step.name.clone(), field, needs, when, parameters, each, numbers: Vec::new() }
+    Node { name: step.name.clone(), field, needs, when, parameters, each, asks: step.approval.is_some(), numbers: Vec::new() }
 }
 
 fn each(each: &ForEach, items: Items) -> Each {

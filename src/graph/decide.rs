@@ -31,6 +31,7 @@ pub(super) struct Pass<'a> {
     pub(super) items: Vec<Option<Counts>>,
     pub(super) outcomes: Outcomes,
     pub(super) start: Vec<Start>,
+    ask: Vec<String>,
     pub(super) stop: Vec<(String, usize)>,
     /// How many more runs may go on.
     pub(super) room: usize,
@@ -45,7 +46,9 @@ static NOTHING: StepFacts<'static> = StepFacts { runs: std::collections::BTreeMa
 
 impl<'a> Pass<'a> {
     fn new(graph: &'a Graph, facts: &'a Facts<'a>) -> Self {
-        let go_on = facts.steps.values().flat_map(|step| step.runs.values()).filter(|run| run.outcome.is_none()).count();
+        // Who asks runs nothing.
+        let runs = graph.nodes.iter().filter(|node| !node.asks).filter_map(|node| facts.steps.get(node.name.as_str()));
+        let go_on = runs.flat_map(|step| step.runs.values()).filter(|run| run.outcome.is_none()).count();
         let nodes = graph.nodes.len();
         Self {
             graph,
@@ -55,6 +58,7 @@ impl<'a> Pass<'a> {
             items: vec![None; nodes],
             outcomes: Outcomes { steps: vec![None; nodes], workflow: None },
             start: Vec::new(),
+            ask: Vec::new(),
             stop: Vec::new(),
             room: graph.parallelism.saturating_sub(go_on),
             failed_fast: None,
@@ -92,7 +96,7 @@ impl<'a> Pass<'a> {
         }
         let all_ended = !self.late && self.states.iter().all(|at| at.outcome().is_some());
         let end = steps.clone().filter(|_| all_ended).map(|steps| graph.end(steps, &self.states, self.facts.finally_over));
-        Decision { steps: graph.named(self.states, self.items), start: self.start, stop: self.stop, steps_end: steps, end }
+        Decision { steps: graph.named(self.states, self.items), start: self.start, ask: self.ask, stop: self.stop, steps_end: steps, end }
     }
 
     fn settle(&mut self, node: usize, at: At) {
@@ -126,7 +130,7 @@ impl<'a> Pass<'a> {
         let seen = self.seen(node);
         let ended = seen.recorded.as_ref()?.ended.clone()?;
         let name = &self.graph.nodes[node].name;
-        let live = seen.runs.iter().filter(|(_, run)| run.outcome.is_none());
+        let live = seen.runs.iter().filter(|(_, run)| run.outcome.is_none() && !self.graph.nodes[node].asks);
         let before = self.stop.len();
         self.stop.extend(live.map(|(index, _)| (name.clone(), *index)));
         self.late |= self.stop.len() > before;
@@ -144,6 +148,7 @@ impl<'a> Pass<'a> {
         }
         match &of.each {
             Some(each) => self.each(node, each, begun, stop),
+            None if of.asks => self.asking(of, begun, stop),
             None => self.single(of, seen, recorded, stop),
         }
     }
@@ -186,6 +191,25 @@ impl<'a> Pass<'a> {
             Ok(true) => None,
             Ok(false) => skipped(reason::WHEN_FALSE, "its when gave false".to_owned()),
             Err(problem) => Some(invalid(problem.message)),
+        }
+    }
+
+    /// A step that asks somebody, who has not answered: the question is taken back once nothing can come of it.
+    fn asking(&mut self, of: &Node, begun: bool, stop: Option<Stop>) -> At {
+        let taken_back =
+            |reason: &str, words: &str| At::Ended(Ended::new(Outcome::Cancelled, reason, format!("{words} before anybody answered")));
+        match (stop, self.failed_fast) {
+            (Some(Stop::Cancelled), _) => taken_back(reason::WORKFLOW_CANCELLED, "the run was cancelled"),
+            (Some(Stop::TimedOut), _) => taken_back(reason::WORKFLOW_TIMED_OUT, "the run's time was over"),
+            (None, Some(failed)) => {
+                taken_back(reason::FAIL_FAST, &format!("step {} ended badly, and failFast ended this one", self.graph.nodes[failed].name))
+            }
+            (None, None) => {
+                if !begun {
+                    self.ask.push(of.name.clone());
+                }
+                At::Running
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{Graph, Target, check};
 use crate::{
-    api::{AutomationTask, Step, WorkflowSpec},
+    api::{AutomationTask, Output, Step, WorkflowSpec},
     build::{self, Bundle},
 };
 
@@ -87,8 +87,17 @@ fn zone(bundle: &Bundle) -> TimeZone {
     bundle.time_zone.as_ref().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC)
 }
 
+/// What a step with `approval` tells: who answered, and why.
+fn answer() -> Target {
+    let output = |name: &str| Output { name: name.to_owned(), ..Output::default() };
+    Target { name: "an approval".to_owned(), parameters: Vec::new(), outputs: vec![output("by"), output("reason")] }
+}
+
 /// What a step's task or workflow declares.
 fn target(bundle: &Bundle, workflow: &str, step: &Step) -> Option<Target> {
+    if step.approval.is_some() {
+        return Some(answer());
+    }
     if step.task.is_some() {
         let spec = bundle.task_spec(&build::inline_task_name(workflow, &step.name))?;
         return Some(Target { name: "its task".to_owned(), parameters: spec.parameters.clone(), outputs: spec.outputs.clone() });

@@ -54,6 +54,12 @@ pub mod reason {
     pub const ITEMS_ENDED: &str = "ItemsEnded";
     /// Another step ended badly and nothing is started any more.
     pub const FAIL_FAST: &str = "FailFast";
+    /// Somebody said yes.
+    pub const APPROVED: &str = "Approved";
+    /// Somebody said no.
+    pub const REJECTED: &str = "Rejected";
+    /// Nobody said anything in time.
+    pub const APPROVAL_TIMED_OUT: &str = "ApprovalTimedOut";
     /// The run of the workflow was cancelled before the step started.
     pub const WORKFLOW_CANCELLED: &str = "WorkflowCancelled";
     /// The time of the workflow's run was over before the step started.
@@ -94,6 +100,8 @@ struct Node {
     when: Option<Expression>,
     parameters: Vec<(String, Given)>,
     each: Option<Each>,
+    /// Whether it asks somebody and runs nothing.
+    asks: bool,
     /// Outputs that are declared to be numbers: JSON writes 2.0 as 2, which CEL would not multiply by 1.5.
     numbers: Vec<String>,
 }
@@ -148,7 +156,7 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct StepFacts<'a> {
     /// Its runs, by index of the item; 0 for a step without `forEach`. A rerun that keeps what went well gives the runs that
-    /// it keeps.
+    /// it keeps. What a step with `approval` has asked, and was answered, stands here as its run.
     pub runs: BTreeMap<usize, RunFacts<'a>>,
     /// What is on record of it.
     pub recorded: Option<Recorded>,
@@ -205,6 +213,8 @@ pub struct Decision {
     pub steps: Vec<StepState>,
     /// Runs to create, in this order.
     pub start: Vec<Start>,
+    /// Steps that begin to ask for approval.
+    pub ask: Vec<String>,
     /// Runs to cancel: step and index.
     pub stop: Vec<(String, usize)>,
     /// What `steps` came to, once they have ended; to be recorded before a step of `finally` is started.

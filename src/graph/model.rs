@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{Dependency, ForEach, Step, StepParameter, TaskRef, WorkflowSpec};
+use crate::api::{Approval, Dependency, ForEach, Step, StepParameter, TaskRef, WorkflowSpec};
 
 /// What becomes of the runs of a workflow: by step and item.
 type Fates = BTreeMap<(String, usize), Outcome>;
@@ -55,6 +55,11 @@ fn step(at: usize, upstream: Vec<(usize, Option<Vec<Outcome>>)>, when: Option<u8
     }
 }
 
+/// The same, but it asks somebody instead of running something.
+fn asking(step: Step) -> Step {
+    Step { task_ref: None, approval: Some(Approval::default()), parameters: Vec::new(), for_each: None, ..step }
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let outcomes = proptest::option::of(proptest::collection::btree_set(0..ALL.len(), 1..4))
         .prop_map(|some| some.map(|some| some.into_iter().map(|index| ALL[index]).collect::<Vec<_>>()));
@@ -62,9 +67,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         proptest::collection::vec((0usize..8, outcomes), 0..4),
         proptest::option::weighted(0.3, 0u8..4),
         proptest::option::weighted(0.3, (0usize..5, 1i32..4, any::<bool>(), 0i32..3)),
+        proptest::bool::weighted(0.15),
     );
-    proptest::collection::vec(one, 1..9)
-        .prop_map(|all| all.into_iter().enumerate().map(|(at, (upstream, when, items))| step(at, upstream, when, items)).collect())
+    let made = |(at, (upstream, when, items, asks))| {
+        let step = step(at, upstream, when, items);
+        if asks { asking(step) } else { step }
+    };
+    proptest::collection::vec(one, 1..9).prop_map(move |all| all.into_iter().enumerate().map(made).collect())
 }
 
 #[derive(Clone, Debug)]
@@ -188,8 +197,9 @@ fn play(world: &World) -> Decision {
                 assert_eq!(state.at, At::Ended(known), "{}: what has ended stays so", state.name);
             }
         }
+        let asks = |name: &str| world.spec.steps.iter().any(|step| step.name == name && step.approval.is_some());
         if decision.end.is_some() {
-            assert!(runs.values().all(|run| run.outcome.is_some()), "ends when all has ended");
+            assert!(runs.iter().all(|((name, _), run)| run.outcome.is_some() || asks(name)), "ends when all has ended");
             assert!(decision.start.is_empty());
             return decision;
         }
@@ -205,10 +215,14 @@ fn play(world: &World) -> Decision {
             assert!(runs.insert(key, Run { outcome: None, cancelled: false }).is_none(), "{} starts twice", start.step);
         }
         for (step, index) in &decision.stop {
+            assert!(!asks(step), "who asks has no run to stop");
             runs.get_mut(&(step.clone(), *index)).unwrap().cancelled = true;
         }
-        let live: Vec<(String, usize)> = runs.iter().filter(|(_, run)| run.outcome.is_none()).map(|(key, _)| key.clone()).collect();
-        assert!(live.len() <= world.spec.parallelism.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap()), "parallelism holds");
+        let going = |name: &str| decision.steps.iter().any(|state| state.name == name && state.at.outcome().is_none());
+        let mut live: Vec<(String, usize)> = runs.iter().filter(|(_, run)| run.outcome.is_none()).map(|(key, _)| key.clone()).collect();
+        let running = live.iter().filter(|(name, _)| !asks(name)).count();
+        live.retain(|(name, _)| !asks(name) || going(name));
+        assert!(running <= world.spec.parallelism.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap()), "parallelism holds");
         for step in world.spec.steps.iter().chain(&world.spec.finally) {
             let limit = step.for_each.as_ref().and_then(|each| each.parallelism).map_or(1, |limit| usize::try_from(limit).unwrap());
             assert!(live.iter().filter(|(name, _)| *name == step.name).count() <= limit, "parallelism of {} holds", step.name);
@@ -216,9 +230,13 @@ fn play(world: &World) -> Decision {
         if *lost {
             continue;
         }
+        for step in &decision.ask {
+            assert!(stop.is_none(), "{step} asks after the stop");
+            assert!(runs.insert((step.clone(), 0), Run { outcome: None, cancelled: false }).is_none(), "{step} asks twice");
+        }
         steps_end = decision.steps_end.clone();
         for state in &decision.steps {
-            let started = runs.keys().filter(|(name, _)| *name == state.name).count();
+            let started = runs.keys().filter(|(name, _)| *name == state.name && !asks(name)).count();
             let ended = match &state.at {
                 At::Ended(ended) => Some(ended.clone()),
                 _ => None,
@@ -229,7 +247,8 @@ fn play(world: &World) -> Decision {
             let run = runs.get_mut(key).unwrap();
             run.outcome = Some(if run.cancelled { Outcome::Cancelled } else { fates[key] });
         } else {
-            assert!(decision.steps.iter().any(|state| state.at.outcome().is_none()), "nothing goes on, nothing waits, and there is no end");
+            let moves = !decision.ask.is_empty() || decision.steps.iter().any(|state| state.at.outcome().is_none());
+            assert!(moves, "nothing goes on, nothing waits, and there is no end");
         }
     }
     panic!("it does not end");

@@ -11,7 +11,7 @@ fn workflow(spec: Value) -> WorkflowSpec {
     spec["owner"] = json!({ "team": "data" });
     for list in ["steps", "finally"] {
         for step in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            if step.get("workflowRef").is_none() {
+            if step.get("workflowRef").is_none() && step.get("approval").is_none() {
                 step["taskRef"] = json!({ "name": step["name"] });
             }
         }
@@ -72,6 +72,7 @@ fn told(decision: &Decision) -> String {
     let mut parts: Vec<String> = decision.steps.iter().map(state).collect();
     let index = |start: &Start| start.index.map_or(start.step.clone(), |index| format!("{}[{index}]", start.step));
     parts.extend(decision.start.iter().map(|start| format!("+{}", index(start))));
+    parts.extend(decision.ask.iter().map(|step| format!("?{step}")));
     parts.extend(decision.stop.iter().map(|(step, index)| format!("-{step}[{index}]")));
     parts.extend(decision.end.iter().map(|end| format!("= {:?} {}", end.outcome, end.reason)));
     parts.join(", ")
@@ -348,6 +349,41 @@ fn only_a_step_that_ran_has_taken_care_of_a_failure() {
         &[(runs.clone(), "fetch Failed Told, fix Skipped WhenFalse, other Succeeded Told, last Skipped FailFast, = Failed StepFailed")],
     );
     cases(&fix(false), &[(runs, "fetch Failed Told, fix Skipped WhenFalse, other Succeeded Told, last runs, +last")]);
+}
+
+#[test]
+fn a_step_that_asks_runs_nothing_and_its_question_is_taken_back_when_nothing_can_come_of_it() {
+    let spec = workflow(json!({ "parallelism": 1, "steps": [
+        { "name": "plan" }, { "name": "ask", "dependsOn": needs(&["plan"]), "approval": {} },
+        { "name": "apply", "dependsOn": needs(&["ask"]), "when": "steps.ask.outputs.by == 'ann'" },
+        { "name": "undo", "dependsOn": [{ "step": "ask", "outcomes": ["Failed"] }] }, { "name": "apart", "dependsOn": needs(&["plan"]) },
+    ] }));
+    let mut asked = known(json!({ "plan": "Succeeded", "ask": null }));
+    cases(
+        &spec,
+        &[
+            (json!({ "plan": "Succeeded" }), "plan Succeeded Told, ask runs, apply waits, undo waits, apart runs, +apart, ?ask"),
+            (
+                json!({ "plan": "Succeeded", "ask": [["Succeeded", { "by": "ann" }]], "apart": "Succeeded" }),
+                "plan Succeeded Told, ask Succeeded Told, apply runs, undo Skipped UpstreamSucceeded, apart Succeeded Told, +apply",
+            ),
+            (
+                json!({ "plan": "Succeeded", "ask": "Failed", "apart": "Succeeded" }),
+                "plan Succeeded Told, ask Failed Told, apply Skipped UpstreamFailed, undo runs, apart Succeeded Told, +undo",
+            ),
+            (
+                json!({ "plan": "Succeeded", "ask": null, "apart": "Failed" }),
+                "plan Succeeded Told, ask Cancelled FailFast, apply Skipped UpstreamFailed, undo Skipped UpstreamFailed, apart Failed Told, = Failed StepFailed",
+            ),
+        ],
+    );
+    for (stop, why, end) in
+        [(Stop::Cancelled, "WorkflowCancelled", "Cancelled Cancelled"), (Stop::TimedOut, "WorkflowTimedOut", "TimedOut RunTimeout")]
+    {
+        asked.stop = Some(stop);
+        let told = told(&decide_all(&spec, &asked));
+        assert!(told.contains(&format!("ask Cancelled {why}")) && told.ends_with(&format!("= {end}")) && !told.contains('-'), "{told}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     core::v1::Namespace,
+    rbac::v1::{Role, RoleBinding},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     case::{accepts, backfill, check, rejects, run_named, run_of, task, task_named},
-    server::{Keep, create, patch, patch_status},
+    server::{Keep, append, create, patch, patch_status},
     support::{client_as, eventually, install_crds, operator_client, with_temp_namespace},
 };
 
@@ -269,6 +270,86 @@ async fn only_the_operator_writes_status() {
                 assert_eq!(written["status"][field], *value, "{field}");
             }
         }
+    })
+    .await;
+}
+
+/// Lets a user do that with runs.
+async fn allow(client: &Client, namespace: &str, user: &str, verbs: &[&str]) {
+    let name = user.split('@').next().expect("a name");
+    let role = json!({
+        "metadata": { "name": name },
+        "rules": [{ "apiGroups": ["nightshift.dev"], "resources": ["automationruns"], "verbs": verbs }],
+    });
+    let binding = json!({
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
+    });
+    let role: Role = serde_json::from_value(role).expect("a Role");
+    let binding: RoleBinding = serde_json::from_value(binding).expect("a RoleBinding");
+    Api::<Role>::namespaced(client.clone(), namespace).create(&PostParams::default(), &role).await.expect("a role");
+    Api::<RoleBinding>::namespaced(client.clone(), namespace).create(&PostParams::default(), &binding).await.expect("a binding");
+}
+
+#[tokio::test]
+async fn only_who_may_approve_answers_what_is_asked_in_their_own_name() {
+    judged(async |judged| {
+        let (ann, bob) = ("ann@example.com", "bob@example.com");
+        allow(&judged.admin, &judged.namespace, ann, &["create", "get", "patch", "approve"]).await;
+        allow(&judged.admin, &judged.namespace, bob, &["create", "get", "patch"]).await;
+        let (as_ann, as_bob) = (client_as(ann, &[]).await, client_as(bob, &[]).await);
+        let run = run_named("release-1", "{taskRef: null, workflowRef: {name: release}}");
+        let stored = judged.stored(&judged.admin, &run).await;
+        assert_eq!(stored["spec"]["approvals"], json!([]), "the list is there to be added to");
+        let answer = |step: &str, by: &str| json!({ "step": step, "decision": "Approve", "by": by });
+        let give = async |client: &Client, step: &str, by: &str, keep: Keep| {
+            append(client, &judged.namespace, &stored, "/spec/approvals", &answer(step, by), keep).await
+        };
+        let refused = async |client: &Client, step: &str, by: &str, why: &str| {
+            let said = give(client, step, by, Keep::DryRun).await.expect_err("it is refused");
+            assert!(said.contains("spec.approvals") && said.contains(why), "{step} by {by} without telling {why:?}: {said}");
+        };
+        refused(&as_ann, "ask", ann, "step ask does not ask for approval now").await;
+        let asks = |name: &str| {
+            let approval = json!({ "askedTime": "2026-01-31T02:30:00Z", "until": "2026-02-01T02:30:00Z" });
+            json!({ "name": name, "phase": "Running", "reason": "ApprovalPending", "approval": approval })
+        };
+        let mut over = asks("over");
+        over["phase"] = "Finished".into();
+        let steps = json!([asks("ask"), asks("also"), over, { "name": "inner", "phase": "Running", "reason": "ApprovalPending" }]);
+        let status = json!({ "phase": "Running", "steps": steps });
+        patch_status(&judged.operator, &judged.namespace, &stored, &status, Keep::Stored).await.expect("the operator writes");
+
+        refused(&as_bob, "ask", bob, "bob@example.com may not approve: that takes the verb approve").await;
+        refused(&as_ann, "ask", bob, "by has to be who writes it; write ann@example.com").await;
+        for closed in ["over", "inner", "deploy"] {
+            refused(&as_ann, closed, ann, &format!("step {closed} does not ask for approval now")).await;
+        }
+        let early =
+            run_named("release-2", &format!("{{taskRef: null, workflowRef: {{name: release}}, approvals: [{}]}}", answer("ask", ann)));
+        let said = create(&as_ann, &judged.namespace, &early, Keep::DryRun).await.expect_err("nobody has asked yet");
+        assert!(said.contains("step ask does not ask for approval now"), "{said}");
+
+        // Of all that answer at once, one is heard, and what others say elsewhere is not lost.
+        let at_once = (0..8).map(|_| give(&as_ann, "ask", ann, Keep::Stored)).chain([give(&as_ann, "also", ann, Keep::Stored)]);
+        let said = futures::future::join_all(at_once).await;
+        let heard = said[..8].iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!((heard, said[8].is_ok()), (1, true), "{said:?}");
+        assert!(said[..8].iter().filter_map(|said| said.as_ref().err()).all(|said| said.contains("Duplicate value")), "{said:?}");
+
+        let change = async |client: &Client, approvals: Value, why: &str| {
+            let said = patch(client, &judged.namespace, &stored, &json!({ "spec": { "approvals": approvals } }), Keep::DryRun).await;
+            let said = said.expect_err("it is refused");
+            assert!(said.contains(why), "{approvals} without telling {why:?}: {said}");
+        };
+        let rejected = json!({ "step": "ask", "decision": "Reject", "by": ann });
+        change(&as_ann, json!([rejected, answer("also", ann)]), "an approval cannot change once it is given").await;
+        change(&as_bob, json!([answer("ask", ann)]), "an approval that is given cannot be taken away").await;
+        change(&judged.admin, json!([]), "an approval that is given cannot be taken away").await;
+        change(&judged.operator, Value::Null, "an approval that is given cannot be taken away").await;
+        let cancel = patch(&as_bob, &judged.namespace, &stored, &json!({ "spec": { "cancel": true } }), Keep::DryRun).await;
+        cancel.expect("what else may change may change beside it");
     })
     .await;
 }

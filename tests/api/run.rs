@@ -30,6 +30,30 @@ async fn refuses_a_run_of_nothing_or_of_what_nobody_may_ask() {
                 "which the operator sets; leave both out",
             ),
             rejects("the trigger Step without a step", run_of("trigger: Step"), "spec.step", "which the operator sets; leave both out"),
+            rejects(
+                "an approval of a task's run",
+                run_of("approvals: [{step: ask, decision: Approve, by: ann}]"),
+                "spec.approvals",
+                "go with a run of a workflow",
+            ),
+            rejects(
+                "an answer that is neither yes nor no",
+                run_of("{taskRef: null, workflowRef: {name: w}, approvals: [{step: ask, decision: Maybe, by: ann}]}"),
+                "spec.approvals[0].decision",
+                "supported values: \"Approve\"",
+            ),
+            rejects(
+                "an answer of nobody",
+                run_of("{taskRef: null, workflowRef: {name: w}, approvals: [{step: ask, decision: Approve}]}"),
+                "spec.approvals[0].by",
+                "Required",
+            ),
+            rejects(
+                "two answers to one question",
+                run_of("{taskRef: null, workflowRef: {name: w}, approvals: [{step: ask, decision: Approve, by: ann}, {step: ask, decision: Reject, by: bob}]}"),
+                "spec.approvals[1]",
+                "Duplicate value",
+            ),
             rejects("a task without a name", run_of("taskRef: {name: null}"), "spec.taskRef.name", "Required"),
             rejects("an empty task", run_of("taskRef: {name: ''}"), "spec.taskRef.name", "at least 1"),
             rejects(

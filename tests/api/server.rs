@@ -32,6 +32,16 @@ pub async fn patch(client: &Client, namespace: &str, object: &Value, patch: &Val
     answer(client.request(request).await)
 }
 
+/// Adds `value` to the list at `path` of the stored object.
+pub async fn append(client: &Client, namespace: &str, object: &Value, path: &str, value: &Value, keep: Keep) -> Result<Value, String> {
+    let params = PatchParams { dry_run: keep == Keep::DryRun, ..PatchParams::default() };
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let patch = serde_json::json!([{ "op": "add", "path": format!("{path}/-"), "value": value }]);
+    let patch = Patch::<()>::Json(serde_json::from_value(patch).expect("a JSON patch"));
+    let request = Request::new(url(namespace, object)).patch(name, &params, &patch).expect("a request");
+    answer(client.request(request).await)
+}
+
 /// Merges `status` into the stored object's status.
 pub async fn patch_status(client: &Client, namespace: &str, object: &Value, status: &Value, keep: Keep) -> Result<Value, String> {
     let params = PatchParams { dry_run: keep == Keep::DryRun, ..PatchParams::default() };
@@ -55,7 +65,7 @@ fn url(namespace: &str, object: &Value) -> String {
 fn answer(result: Result<Value, Error>) -> Result<Value, String> {
     match result {
         Ok(stored) => Ok(stored),
-        Err(Error::Api(status)) if status.code == 400 || status.code == 422 => Err(status.message),
+        Err(Error::Api(status)) if [400, 403, 422].contains(&status.code) => Err(status.message),
         Err(other) => panic!("the server did not judge the object: {other}"),
     }
 }

@@ -37,20 +37,20 @@ async fn refuses_what_cannot_be_an_order_of_steps() {
                 "a step that runs nothing",
                 workflow("steps: [{name: a}]"),
                 "spec.steps[0]",
-                "exactly one of taskRef, workflowRef and task",
+                "exactly one of taskRef, workflowRef, task and approval",
             ),
             rejects(
                 "a step that runs two things",
                 workflow("steps: [{name: a, taskRef: {name: t}, workflowRef: {name: w}}]"),
                 "spec.steps[0]",
-                "exactly one of taskRef, workflowRef and task",
+                "exactly one of taskRef, workflowRef, task and approval",
             ),
             rejects("a task of a step without an image", workflow("steps: [{name: a, task: {}}]"), "spec.steps[0].task.image", "Required"),
             rejects(
                 "a task of a step that is also one of its own",
                 workflow("steps: [{name: a, taskRef: {name: t}, task: {image: i}}]"),
                 "spec.steps[0]",
-                "exactly one of taskRef, workflowRef and task",
+                "exactly one of taskRef, workflowRef, task and approval",
             ),
             rejects(
                 "a task of a step with an owner",
@@ -142,6 +142,32 @@ async fn refuses_what_cannot_be_an_order_of_steps() {
                 "spec.finally",
                 "remove their dependsOn",
             ),
+            rejects("an approval beside a task", step("approval: {}, taskRef: {name: t}"), "spec.steps[1]", "exactly one of taskRef"),
+            rejects(
+                "an approval with parameters",
+                step("approval: {}, parameters: [{name: P, value: a}]"),
+                "spec.steps[1].approval",
+                "remove its parameters and forEach",
+            ),
+            rejects(
+                "an approval for each item",
+                step("approval: {}, forEach: {items: [1]}"),
+                "spec.steps[1].approval",
+                "remove its parameters and forEach",
+            ),
+            rejects("an approval without time", step("approval: {timeoutSeconds: 0}"), "approval.timeoutSeconds", "1"),
+            rejects(
+                "a question of 257 characters",
+                step(&format!("approval: {{message: {}}}", "a".repeat(257))),
+                "approval.message",
+                "may not be more than 256",
+            ),
+            rejects(
+                "an approval in finally",
+                workflow("finally: [{name: ask, approval: {}}]"),
+                "spec.finally",
+                "wait for nobody; move the approval to steps",
+            ),
             rejects("no parallelism", workflow("parallelism: 0"), "spec.parallelism", "1"),
             rejects("no time", workflow("timeouts: {runSeconds: 0}"), "spec.timeouts.runSeconds", "1"),
             rejects(
@@ -194,6 +220,7 @@ async fn accepts_workflows_as_large_as_they_may_be() {
                 )),
             ),
             accepts("items of all kinds", workflow("steps: [{name: a, taskRef: {name: t}, forEach: {items: [1, a, [b], {c: d}, true, null]}}]")),
+            accepts("a question", workflow("steps: [{name: ask, approval: {message: 'to production?', timeoutSeconds: 3600}}, {name: go, taskRef: {name: t}, dependsOn: [{step: ask}]}]")),
             accepts(
                 "everything",
                 workflow(

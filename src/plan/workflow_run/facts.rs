@@ -104,7 +104,7 @@ pub(super) fn facts<'a>(
 
 /// Adds the runs that are kept, where there is no newer one.
 pub(super) fn keep<'a>(facts: &mut Facts<'a>, kept: &Kept<'a>) {
-    for ((step, item), run) in kept {
+    for ((step, item), run) in &kept.runs {
         let runs = &mut facts.steps.entry(step).or_default().runs;
         runs.entry(*item).or_insert_with(|| RunFacts { kept: true, ..run_facts(run) });
     }

@@ -3,12 +3,15 @@
 //! A step is kept where it ended well, is written as it was, and all that it depends on is kept too or was skipped: what
 //! follows a step that is run again is run again. Of a step with `forEach` the items that ended well are kept, where its
 //! list is the same since all before it is kept. Steps of `finally` are always run again.
+//!
+//! An approval is kept where nothing at all is defined otherwise than it was when it was given: it is asked for again, and
+//! what follows it is run again, once the workflow or one of its tasks has been edited.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::facts::place;
 use crate::{
-    api::{AutomationRun, Outcome, RunResult, Step, StepStatus, WorkflowSpec},
+    api::{ApprovalStatus, AutomationRun, Outcome, RunResult, Step, StepStatus, WorkflowSpec},
     graph::Definition,
 };
 
@@ -23,19 +26,28 @@ pub struct Original {
     pub children: Vec<Arc<AutomationRun>>,
 }
 
-/// The runs that are kept, by step and index of the item.
-pub(super) type Kept<'a> = BTreeMap<(&'a str, usize), &'a AutomationRun>;
+/// What is kept.
+#[derive(Default)]
+pub(super) struct Kept<'a> {
+    /// Runs, by step and index of the item.
+    pub(super) runs: BTreeMap<(&'a str, usize), &'a AutomationRun>,
+    /// Approvals, by step.
+    pub(super) approvals: BTreeMap<&'a str, &'a ApprovalStatus>,
+}
 
-/// What is kept of the first of `originals`: of its own runs of steps, and of those that it kept of the next one.
-pub(super) fn kept<'a>(spec: &'a WorkflowSpec, originals: &'a [Original]) -> Kept<'a> {
-    let Some((last, before)) = originals.split_first() else { return Kept::new() };
+/// What is kept of the first of `originals`: of its own runs of steps, and of those that it kept of the next one. `definition`
+/// is the name of what is run now, and `spec` the workflow in it.
+pub(super) fn kept<'a>(spec: &'a WorkflowSpec, definition: &str, originals: &'a [Original]) -> Kept<'a> {
+    let Some((last, before)) = originals.split_first() else { return Kept::default() };
     let mut ran: BTreeMap<(String, usize), &AutomationRun> = BTreeMap::new();
     if let Some((then, _)) = last.workflow().filter(|_| last.run.spec.from_failed == Some(true)) {
-        ran.extend(kept(then, before).into_iter().map(|((step, item), run)| ((step.to_owned(), item), run)));
+        let of_before = kept(then, last.defined_by().unwrap_or_default(), before);
+        ran.extend(of_before.runs.into_iter().map(|((step, item), run)| ((step.to_owned(), item), run)));
     }
     let own = last.children.iter().filter_map(|run| place(run).map(|(step, item)| ((step.to_owned(), item), &**run)));
     ran.extend(own);
-    let mut keeping = Keeping { last, ran, runs: Kept::new(), whole: BTreeMap::new() };
+    let same = last.defined_by() == Some(definition);
+    let mut keeping = Keeping { last, same, ran, kept: Kept::default(), whole: BTreeMap::new() };
     // Steps are written in any order: each round takes those of which all before are known.
     while keeping.whole.len() < spec.steps.len() {
         let known = keeping.whole.len();
@@ -49,19 +61,21 @@ pub(super) fn kept<'a>(spec: &'a WorkflowSpec, originals: &'a [Original]) -> Kep
             break;
         }
     }
-    keeping.runs
+    keeping.kept
 }
 
-/// Their names, by step.
+/// Names of the runs, by step.
 pub(super) fn names(kept: &Kept) -> BTreeMap<String, String> {
-    kept.iter().map(|((step, _), run)| ((*step).to_owned(), run.metadata.name.clone().unwrap_or_default())).collect()
+    kept.runs.iter().map(|((step, _), run)| ((*step).to_owned(), run.metadata.name.clone().unwrap_or_default())).collect()
 }
 
 struct Keeping<'a> {
     last: &'a Original,
+    /// Whether it ran the very definition that is run now.
+    same: bool,
     /// The runs that it stood on, by step and item.
     ran: BTreeMap<(String, usize), &'a AutomationRun>,
-    runs: Kept<'a>,
+    kept: Kept<'a>,
     /// Whether a step is kept as a whole, or was rightly skipped.
     whole: BTreeMap<&'a str, bool>,
 }
@@ -69,11 +83,18 @@ struct Keeping<'a> {
 impl<'a> Keeping<'a> {
     fn step(&mut self, step: &'a Step) {
         let upstream = step.depends_on.iter().all(|on| self.whole[on.step.as_str()]) && self.last.wrote(step);
-        let outcome = self.last.status(&step.name).and_then(|ended| ended.outcome);
+        let status = self.last.status(&step.name);
+        let outcome = status.and_then(|ended| ended.outcome);
+        if let Some(approval) = status.and_then(|status| status.approval.as_ref()) {
+            let stands = upstream && self.same && outcome == Some(Outcome::Succeeded);
+            self.kept.approvals.extend(stands.then_some((step.name.as_str(), approval)));
+            self.whole.insert(&step.name, stands);
+            return;
+        }
         let good = outcome.is_some_and(|outcome| outcome.result() == Some(RunResult::Good) || outcome == Outcome::Skipped);
         // What may fail of a step that ended well has failed, and what came after it stands on that.
         let runs = self.ran.iter().filter(|((of, _), run)| *of == step.name && upstream && (good || is_good(run)));
-        self.runs.extend(runs.map(|((_, item), run)| ((step.name.as_str(), *item), *run)));
+        self.kept.runs.extend(runs.map(|((_, item), run)| ((step.name.as_str(), *item), *run)));
         self.whole.insert(&step.name, upstream && good);
     }
 }
@@ -85,6 +106,11 @@ fn is_good(run: &AutomationRun) -> bool {
 impl Original {
     fn workflow(&self) -> Option<(&WorkflowSpec, &crate::graph::Graph)> {
         self.definition.as_ref()?.workflow(self.run.spec.workflow_name()?)
+    }
+
+    /// Name of the definition that it ran.
+    fn defined_by(&self) -> Option<&str> {
+        self.definition.as_ref().map(|definition| definition.name.as_str())
     }
 
     fn status(&self, step: &str) -> Option<&StepStatus> {

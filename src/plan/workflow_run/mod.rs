@@ -3,6 +3,7 @@
 //! It only decides "create this run" and "cancel that one". Attempts, their classes and their timeouts are the business of
 //! the steps' own runs; which step may start is the graph's.
 
+mod approvals;
 mod facts;
 mod kept;
 mod report;
@@ -13,6 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
+use approvals::Questions;
 use facts::{Times, facts};
 pub use kept::Original;
 use kept::kept;
@@ -142,19 +144,21 @@ fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     };
     let times = Times::of(seen, before, spec, now);
     let zone = definition.zone();
-    let kept = kept(spec, &seen.originals);
-    let mut facts = facts(seen, before, &parameters, (identity.slot, zone), &times);
-    facts::keep(&mut facts, &kept);
-    match graph.decide(&facts) {
-        Ok(decision) => carry_out(
-            seen,
-            before,
-            &Known { definition, spec, identity: &identity, times: &times, kept: kept::names(&kept) },
-            decision,
-            now,
-        ),
-        // The machine has no room for it now; what runs goes on.
-        Err(problem) => Draft { again: Some(now + AGAIN), ..Draft::waiting("CannotDecide", &problem, None) },
+    let kept = kept(spec, &definition.name, &seen.originals);
+    let mut questions = approvals::questions(seen, before, &kept, now);
+    loop {
+        let mut facts = facts(seen, before, &parameters, (identity.slot, zone), &times);
+        facts::keep(&mut facts, &kept);
+        approvals::add(&mut facts, &questions);
+        let decision = match graph.decide(&facts) {
+            Ok(decision) => decision,
+            // The machine has no room for it now; what runs goes on.
+            Err(problem) => return Draft { again: Some(now + AGAIN), ..Draft::waiting("CannotDecide", &problem, None) },
+        };
+        if !approvals::ask(&mut questions, seen, spec, &decision, now) {
+            let known = Known { definition, spec, identity: &identity, times: &times, kept: kept::names(&kept), questions };
+            return carry_out(seen, before, known, decision, now);
+        }
     }
 }
 
@@ -166,6 +170,7 @@ struct Known<'a> {
     times: &'a Times,
     /// Names of the runs of steps that are kept, by step.
     kept: BTreeMap<String, String>,
+    questions: Questions,
 }
 
 /// What it runs, or why it cannot run yet, or at all.
@@ -220,12 +225,12 @@ fn parameters(spec: &WorkflowSpec, identity: &Identity, run: &AutomationRun) -> 
 }
 
 /// From what the graph says to what is written.
-fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: &Known, decision: Decision, now: Timestamp) -> Draft {
+fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: Known, decision: Decision, now: Timestamp) -> Draft {
     // What the steps came to is on record before the first step of `finally` begins: it is judged by nothing else.
     let unrecorded = before.steps_end.is_none() && decision.steps_end.is_some() && !known.spec.finally.is_empty();
     let is_finally = |start: &Start| known.spec.finally.iter().any(|step| step.name == start.step);
     let starts: Vec<&Start> = decision.start.iter().filter(|start| !(unrecorded && is_finally(start))).collect();
-    let mut changes: Vec<Change> = starts.iter().filter_map(|start| create(seen, known, start)).collect();
+    let mut changes: Vec<Change> = starts.iter().filter_map(|start| create(seen, &known, start)).collect();
     for (step, item) in &decision.stop {
         let child = seen.children.iter().find(|child| facts::place(child).is_some_and(|(of, index)| of == step && index == *item));
         if let Some(child) = child.filter(|child| child.spec.cancel != Some(true)) {
@@ -233,11 +238,16 @@ fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: &Known, decision:
         }
     }
     let again = (!seen.refusals.is_empty()).then(|| now + AGAIN);
-    let wake = [known.times.wake(&decision, now), again].into_iter().flatten().min();
+    let wake = [known.times.wake(&decision, now), approvals::wake(&decision, &known.questions), again].into_iter().flatten().min();
+    let asked: BTreeMap<_, _> = known.questions.into_iter().map(|(step, question)| (step, question.status)).collect();
+    let asks = known.spec.steps.iter().filter(|step| asked.contains_key(&step.name));
+    let messages = asks.filter_map(|step| Some((step.name.clone(), step.approval.as_ref()?.message.clone()?)));
     Draft {
         changes,
+        messages: messages.collect(),
+        asked,
         decision: Some(decision),
-        kept: known.kept.clone(),
+        kept: known.kept,
         definition: Some(known.definition.name.clone()),
         again: wake,
         ..Draft::default()

@@ -6,12 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    Seen,
+    Seen, approvals,
     facts::{self, place},
 };
 use crate::{
     api::{
-        AutomationRunStatus, Items, Outcome, Phase, StepStatus, StepsEnd, Waiting,
+        ApprovalStatus, AutomationRunStatus, Items, Outcome, Phase, StepStatus, StepsEnd, Waiting,
         condition::{self, Set, Status},
         label,
     },
@@ -37,6 +37,10 @@ pub(super) struct Draft {
     pub(super) decision: Option<Decision>,
     /// Names of the runs of steps that are kept, by step.
     pub(super) kept: BTreeMap<String, String>,
+    /// What has been asked, by step.
+    pub(super) asked: BTreeMap<String, ApprovalStatus>,
+    /// What these steps want approved, in words.
+    pub(super) messages: BTreeMap<String, String>,
     /// Name of the revision that holds what it runs.
     pub(super) definition: Option<String>,
     /// What it waits on before it can begin.
@@ -72,7 +76,7 @@ impl Draft {
         let started = self.decision.is_some().then(|| facts::started(seen, before, now));
         let start = before.start_time.clone().or_else(|| started.map(Time));
         let steps = match &self.decision {
-            Some(decision) => decision.steps.iter().map(|step| told(seen, before, step, self.kept.get(&step.name))).collect(),
+            Some(decision) => decision.steps.iter().map(|step| self.told(seen, before, step)).collect(),
             None => before.steps.clone(),
         };
         let steps_end = before.steps_end.clone().or_else(|| {
@@ -88,7 +92,8 @@ impl Draft {
             }
             None => (outcome, why, message),
         });
-        let waiting = self.waiting.or_else(|| refused(seen)).or_else(|| held_up_by(&steps)).filter(|_| end.is_none());
+        let waiting = self.waiting.or_else(|| refused(seen)).or_else(|| approvals::waiting(seen, &steps));
+        let waiting = waiting.or_else(|| held_up_by(&steps)).filter(|_| end.is_none());
         let phase = match (&end, &start) {
             (Some(_), _) => Phase::Finished,
             (None, Some(_)) => Phase::Running,
@@ -137,38 +142,44 @@ impl Draft {
         let wake = self.again.filter(|_| outcome.is_none());
         Plan { changes: self.changes, status, report_after: None, notices, wake }.reported_after(later, now)
     }
+
+    /// How a step stands.
+    fn told(&self, seen: &Seen, before: &AutomationRunStatus, step: &StepState) -> StepStatus {
+        let of_step = || seen.children.iter().filter(|child| place(child).is_some_and(|(of, _)| of == step.name));
+        let recorded = before.steps.iter().find(|recorded| recorded.name == step.name);
+        let items = step.items.map(items).or_else(|| recorded.and_then(|recorded| recorded.items));
+        let single = items.is_none().then(|| of_step().next()).flatten().and_then(|child| child.metadata.name.clone());
+        let count = i32::try_from(of_step().count()).unwrap_or(i32::MAX);
+        let (phase, outcome, reason, message) = match &step.at {
+            At::Waiting(why) => (Phase::Pending, None, None, Some(why.clone())),
+            At::Running if self.asked.contains_key(&step.name) => {
+                (Phase::Running, None, Some(approvals::PENDING.to_owned()), self.messages.get(&step.name).cloned())
+            }
+            At::Running => {
+                let waits = held_up(seen, step).filter(|_| items.is_none());
+                (Phase::Running, None, waits.map(|waits| waits.reason.clone()), waits.map(|waits| waits.message.clone()))
+            }
+            At::Ended(ended) => (Phase::Finished, Some(ended.outcome), Some(ended.reason.clone()), Some(ended.message.clone())),
+        };
+        StepStatus {
+            name: step.name.clone(),
+            phase,
+            run: single
+                .or_else(|| self.kept.get(&step.name).filter(|_| items.is_none()).cloned())
+                .or_else(|| recorded.and_then(|recorded| recorded.run.clone())),
+            outcome,
+            reason: reason.filter(|reason| !reason.is_empty()),
+            message: message.map(|message| cut(&message, STEP_MESSAGE)).filter(|message| !message.is_empty()),
+            started: count.max(recorded.map_or(0, |recorded| recorded.started)),
+            items,
+            approval: self.asked.get(&step.name).cloned().or_else(|| recorded.and_then(|recorded| recorded.approval.clone())),
+        }
+    }
 }
 
 /// The later slot that replaces it.
 fn replaced_by(seen: &Seen) -> Option<&String> {
     seen.run.metadata.annotations.as_ref()?.get(label::REPLACED_BY)
-}
-
-/// How a step stands.
-fn told(seen: &Seen, before: &AutomationRunStatus, step: &StepState, kept: Option<&String>) -> StepStatus {
-    let of_step = || seen.children.iter().filter(|child| place(child).is_some_and(|(of, _)| of == step.name));
-    let recorded = before.steps.iter().find(|recorded| recorded.name == step.name);
-    let items = step.items.map(items).or_else(|| recorded.and_then(|recorded| recorded.items));
-    let single = items.is_none().then(|| of_step().next()).flatten().and_then(|child| child.metadata.name.clone());
-    let count = i32::try_from(of_step().count()).unwrap_or(i32::MAX);
-    let (phase, outcome, reason, message) = match &step.at {
-        At::Waiting(why) => (Phase::Pending, None, None, Some(why.clone())),
-        At::Running => {
-            let waits = held_up(seen, step).filter(|_| items.is_none());
-            (Phase::Running, None, waits.map(|waits| waits.reason.clone()), waits.map(|waits| waits.message.clone()))
-        }
-        At::Ended(ended) => (Phase::Finished, Some(ended.outcome), Some(ended.reason.clone()), Some(ended.message.clone())),
-    };
-    StepStatus {
-        name: step.name.clone(),
-        phase,
-        run: single.or_else(|| kept.filter(|_| items.is_none()).cloned()).or_else(|| recorded.and_then(|recorded| recorded.run.clone())),
-        outcome,
-        reason: reason.filter(|reason| !reason.is_empty()),
-        message: message.map(|message| cut(&message, STEP_MESSAGE)).filter(|message| !message.is_empty()),
-        started: count.max(recorded.map_or(0, |recorded| recorded.started)),
-        items,
-    }
 }
 
 /// On what the run of a step waits, but for the usual way of a pod.
@@ -230,11 +241,13 @@ fn may_be_told_later(seen: &Seen, before: &AutomationRunStatus, after: &Automati
         return created.and_then(soon);
     }
     let lists = |status: &AutomationRunStatus| status.steps.iter().filter(|step| step.items.is_some()).count();
+    let asked = |status: &AutomationRunStatus| status.steps.iter().map(|step| step.approval.clone()).collect::<Vec<_>>();
     let news = |status: &AutomationRunStatus| {
         (status.observed_generation, status.phase, status.outcome, status.steps_end.clone(), status.waiting_on.clone(), lists(status))
     };
     let first = before.phase == Some(Phase::Pending) && after.phase == Some(Phase::Running) && after.waiting_on.is_none();
-    let usual = news(before) == news(after) || first && lists(after) == 0 && after.outcome.is_none() && after.steps_end.is_none();
+    let usual = news(before) == news(after) && asked(before) == asked(after)
+        || first && lists(after) == 0 && after.outcome.is_none() && after.steps_end.is_none();
     if !usual {
         return None;
     }
@@ -267,7 +280,7 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     match &after.waiting_on {
         Some(waiting) if waits(before) != waits(after) && waiting.reason != DEFINITION_PENDING => {
             vec![notice(
-                waiting.reason != reason::QUEUED && waiting.reason != "Backoff",
+                ![reason::QUEUED, "Backoff", approvals::PENDING].contains(&waiting.reason.as_str()),
                 &waiting.reason,
                 "Wait",
                 cut(&waiting.message, 1000),

@@ -1,5 +1,7 @@
 //! The laws of a plan over a world of one workflow's run and the runs of its steps.
 
+mod approvals;
+
 use std::collections::BTreeMap;
 
 use jiff::ToSpan;

@@ -1,5 +1,6 @@
 //! Workflows: steps in an order, each a run of its own.
 
+mod approvals;
 mod edits;
 mod end;
 mod items;

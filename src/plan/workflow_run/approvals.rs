@@ -1,0 +1,148 @@
+//! Steps that ask somebody: what they have asked, what was answered, and what to tell of it.
+//!
+//! A question is on record in the run's status before an answer counts. What was answered stands in the run's spec, where the
+//! API server keeps each answer as it was given; the operator only copies it. Killed before it is copied, it finds it again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+
+use super::{Seen, kept::Kept};
+use crate::{
+    api::{ApprovalStatus, AutomationRunStatus, Outcome, Phase, StepStatus, Verdict, Waiting, WorkflowSpec},
+    graph::{Decision, Facts, RunFacts, reason},
+    outcome::cut,
+    plan::after,
+};
+
+/// What a run waits on whose step asks somebody.
+pub(super) const PENDING: &str = "ApprovalPending";
+/// `approval.timeoutSeconds` where it is unset.
+const TIMEOUT_SECONDS: i64 = 86_400;
+
+/// The questions of a run, by step, each with what came of it.
+pub(super) type Questions = BTreeMap<String, Question>;
+
+/// What a step has asked.
+pub(super) struct Question {
+    pub(super) status: ApprovalStatus,
+    outcome: Option<Outcome>,
+    told: (&'static str, String),
+    outputs: Option<Value>,
+    /// It was answered in the run that this one repeats.
+    kept: bool,
+}
+
+/// What has been asked, and what is known of it at this time.
+pub(super) fn questions(seen: &Seen, before: &AutomationRunStatus, kept: &Kept, now: Timestamp) -> Questions {
+    let kept = kept.approvals.iter().map(|(step, approval)| ((*step).to_owned(), question(approval, true, now)));
+    let own = before.steps.iter().filter_map(|step| {
+        let approval = step.approval.clone()?;
+        // Whoever answers a step that has ended comes too late.
+        let open = approval.decision.is_none() && step.outcome.is_none();
+        Some((step.name.clone(), if open { answered(seen, &step.name, approval, now) } else { approval }))
+    });
+    let mut questions: Questions = kept.collect();
+    for (step, approval) in own {
+        questions.entry(step).or_insert_with(|| question(&approval, false, now));
+    }
+    questions
+}
+
+/// An open question with its answer, where that has come.
+fn answered(seen: &Seen, step: &str, asked: ApprovalStatus, now: Timestamp) -> ApprovalStatus {
+    let Some(answer) = seen.run.spec.approvals.iter().find(|answer| answer.step == step) else { return asked };
+    ApprovalStatus {
+        decision: Some(answer.decision),
+        by: Some(answer.by.clone()),
+        reason: answer.reason.clone(),
+        decided_time: Some(Time(now)),
+        ..asked
+    }
+}
+
+fn question(approval: &ApprovalStatus, kept: bool, now: Timestamp) -> Question {
+    let by = approval.by.clone().unwrap_or_default();
+    let why = approval.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    let (outcome, told) = match approval.decision {
+        Some(Verdict::Approve) => (Some(Outcome::Succeeded), (reason::APPROVED, format!("approved by {by}{why}"))),
+        Some(Verdict::Reject) => (Some(Outcome::Failed), (reason::REJECTED, format!("rejected by {by}{why}"))),
+        // An answer that is there counts, however late it is seen.
+        None if now >= approval.until.0 => {
+            let message = format!("nobody answered between {} and {}", approval.asked_time.0, approval.until.0);
+            (Some(Outcome::TimedOut), (reason::APPROVAL_TIMED_OUT, message))
+        }
+        None => (None, ("", String::new())),
+    };
+    // What was not written is absent, as with every output.
+    let mut outputs = json!({ "by": by });
+    if let Some(reason) = &approval.reason {
+        outputs["reason"] = json!(reason);
+    }
+    Question { status: approval.clone(), outcome, told, outputs: approval.decision.map(|_| outputs), kept }
+}
+
+/// Adds them to what the graph is asked about.
+pub(super) fn add<'a>(facts: &mut Facts<'a>, questions: &'a Questions) {
+    for (step, question) in questions {
+        let run = RunFacts {
+            outcome: question.outcome,
+            told: (question.told.0, &question.told.1),
+            outputs: question.outputs.as_ref(),
+            kept: question.kept,
+        };
+        facts.steps.entry(step).or_default().runs.insert(0, run);
+    }
+}
+
+/// Takes up the questions that are asked from now on. Returns whether one of them has its answer already, and there is more to
+/// decide.
+pub(super) fn ask(questions: &mut Questions, seen: &Seen, spec: &WorkflowSpec, decision: &Decision, now: Timestamp) -> bool {
+    let mut is_answered = false;
+    for step in spec.steps.iter().filter(|step| decision.ask.contains(&step.name)) {
+        let seconds = step.approval.as_ref().and_then(|approval| approval.timeout_seconds).unwrap_or(TIMEOUT_SECONDS);
+        let asked = ApprovalStatus {
+            asked_time: Time(now),
+            until: Time(after(now, seconds)),
+            decision: None,
+            by: None,
+            reason: None,
+            decided_time: None,
+        };
+        let question = question(&answered(seen, &step.name, asked, now), false, now);
+        is_answered |= question.outcome.is_some();
+        questions.insert(step.name.clone(), question);
+    }
+    is_answered
+}
+
+/// When the next question has waited long enough.
+pub(super) fn wake(decision: &Decision, questions: &Questions) -> Option<Timestamp> {
+    let open = decision.steps.iter().filter(|step| step.at.outcome().is_none()).filter_map(|step| questions.get(&step.name));
+    open.map(|question| question.status.until.0).min()
+}
+
+/// That somebody is waited for, and what they can do about it.
+pub(super) fn waiting(seen: &Seen, steps: &[StepStatus]) -> Option<Waiting> {
+    let mut open = steps.iter().filter(|step| step.phase == Phase::Running && step.approval.is_some());
+    let first = open.next()?;
+    let more = match open.count() {
+        0 => String::new(),
+        more => format!(" ({more} more {} too)", if more == 1 { "asks" } else { "ask" }),
+    };
+    let meta = &seen.run.metadata;
+    let (run, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default());
+    let answer = json!([{ "op": "add", "path": "/spec/approvals/-", "value": { "step": first.name, "decision": "Approve", "by": "YOU" } }]);
+    let asks = first.message.as_deref().map_or(String::new(), |message| format!(": {message}"));
+    let message = format!(
+        "step {} asks for approval{asks}{more}; answer with kubectl patch arun {run} -n {namespace} --type=json -p '{answer}', where YOU is what kubectl auth whoami says, or with Reject",
+        first.name
+    );
+    Some(Waiting {
+        reason: PENDING.to_owned(),
+        message: cut(&message, 2048),
+        until: first.approval.as_ref().map(|approval| approval.until.clone()),
+    })
+}

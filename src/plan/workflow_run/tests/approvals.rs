@@ -1,0 +1,126 @@
+//! Steps that ask somebody.
+
+use super::*;
+use crate::api::{ApprovalDecision, ApprovalStatus, Verdict};
+
+fn release() -> Value {
+    json!({ "steps": [
+        { "name": "plan", "taskRef": { "name": "t" } },
+        { "name": "ask", "dependsOn": [{ "step": "plan" }], "approval": { "message": "to production?", "timeoutSeconds": 60 } },
+        { "name": "apply", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "ask" }],
+          "parameters": [{ "name": "P", "expression": "steps.ask.outputs.by" }] },
+    ] })
+}
+
+/// A run whose step asks.
+fn asking() -> World {
+    let mut world = World::new(&release());
+    world.settle();
+    world.end_step("plan", Outcome::Succeeded);
+    world
+}
+
+fn approval(world: &World) -> ApprovalStatus {
+    world.status().steps[1].approval.clone().expect("it asks")
+}
+
+fn answer(world: &mut World, decision: Verdict, by: &str, reason: Option<&str>) {
+    let reason = reason.map(str::to_owned);
+    world.run.spec.approvals.push(ApprovalDecision { step: "ask".to_owned(), decision, by: by.to_owned(), reason });
+    world.settle();
+}
+
+#[test]
+fn what_is_asked_is_told_with_the_command_that_answers() {
+    let world = asking();
+    let waiting = world.status().waiting_on.expect("somebody is waited for");
+    assert_eq!(waiting.reason, "ApprovalPending");
+    let message = "step ask asks for approval: to production?; answer with kubectl patch arun r -n ns --type=json \
+        -p '[{\"op\":\"add\",\"path\":\"/spec/approvals/-\",\"value\":{\"step\":\"ask\",\"decision\":\"Approve\",\"by\":\"YOU\"}}]', \
+        where YOU is what kubectl auth whoami says, or with Reject";
+    let unordered = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    assert_eq!(unordered(&waiting.message), unordered(message), "{}", waiting.message);
+    assert!(waiting.message.contains("-p '[{\"op\":\"add\""), "{}", waiting.message);
+    assert_eq!(world.step("ask"), (Phase::Running, None, "ApprovalPending".to_owned()));
+    assert_eq!(waiting.until, Some(approval(&world).until));
+    assert_eq!(world.live(), Vec::<String>::new(), "it has no run");
+}
+
+#[test]
+fn a_yes_goes_on_record_with_who_and_when_and_feeds_what_follows() {
+    let mut world = asking();
+    world.now += 20.seconds();
+    answer(&mut world, Verdict::Approve, "ann", Some("looks good"));
+    let status = approval(&world);
+    assert_eq!(
+        (status.by.as_deref(), status.reason.as_deref(), status.decision),
+        (Some("ann"), Some("looks good"), Some(Verdict::Approve))
+    );
+    assert!(status.decided_time.as_ref().unwrap().0 >= status.asked_time.0 + 20.seconds());
+    assert_eq!(world.step("ask"), (Phase::Finished, Some(Outcome::Succeeded), "Approved".to_owned()));
+    assert_eq!(world.status().steps[1].message.as_deref(), Some("approved by ann: looks good"));
+    assert_eq!(world.of_step("apply").spec.parameters[0].value, "ann");
+    assert_eq!(world.status().waiting_on, None);
+    world.now += 100.seconds();
+    world.settle();
+    assert_eq!(approval(&world), status, "what is on record stays as it is");
+    world.end_step("apply", Outcome::Succeeded);
+    assert_eq!(world.status().outcome, Some(Outcome::Succeeded));
+}
+
+#[test]
+fn a_no_and_silence_end_the_run() {
+    let mut refused = asking();
+    answer(&mut refused, Verdict::Reject, "bob", None);
+    assert_eq!(refused.step("ask"), (Phase::Finished, Some(Outcome::Failed), "Rejected".to_owned()));
+    assert_eq!(refused.status().outcome, Some(Outcome::Failed));
+
+    let mut silent = asking();
+    assert_eq!(super::super::plan(&silent.seen(), silent.now).wake, Some(approval(&silent).until.0), "it looks again by itself");
+    silent.now += 60.seconds();
+    silent.settle();
+    assert_eq!(silent.step("ask"), (Phase::Finished, Some(Outcome::TimedOut), "ApprovalTimedOut".to_owned()));
+    answer(&mut silent, Verdict::Approve, "ann", None);
+    assert_eq!(approval(&silent).decision, None, "who comes too late is not on record as having answered");
+
+    let mut late = asking();
+    late.now += 100.seconds();
+    answer(&mut late, Verdict::Approve, "ann", None);
+    assert_eq!(late.step("ask").1, Some(Outcome::Succeeded), "what was answered while the operator was away counts");
+}
+
+#[test]
+fn an_answer_that_was_there_before_the_question_is_taken_once_it_is_asked() {
+    let mut world = World::new(&release());
+    answer(&mut world, Verdict::Approve, "ann", None);
+    assert_eq!(world.step("ask").1, None);
+    world.end_step("plan", Outcome::Succeeded);
+    assert_eq!(world.step("ask").1, Some(Outcome::Succeeded));
+    assert!(approval(&world).decided_time.unwrap().0 >= approval(&world).asked_time.0);
+}
+
+#[test]
+fn a_rerun_keeps_an_approval_only_of_the_very_same_definition() {
+    let mut first = asking();
+    answer(&mut first, Verdict::Approve, "ann", None);
+    first.end_step("apply", Outcome::Failed);
+    let mut again = from_failed(&first, &release());
+    again.settle();
+    assert_eq!((again.live(), approval(&again).by.as_deref()), (vec!["apply".to_owned()], Some("ann")));
+    assert_eq!(again.of_step("apply").spec.parameters[0].value, "ann");
+    again.end_step("apply", Outcome::Failed);
+    let mut third = from_failed(&again, &release());
+    third.settle();
+    assert_eq!(third.live(), ["apply"], "what was kept is kept again");
+
+    let mut edited = release();
+    edited["steps"][2]["when"] = json!("true");
+    let mut other = from_failed(&first, &edited);
+    other.settle();
+    assert_eq!(other.step("ask"), (Phase::Running, None, "ApprovalPending".to_owned()), "what is run now is not what was approved");
+    assert_eq!(other.step("plan").1, Some(Outcome::Succeeded));
+}
