@@ -43,19 +43,17 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd()), Backfill::crd(), without_rules_in_steps(Workflow::crd())]
 }
 
-/// Tasks inside steps come without the API server's rules: for two hundred of them they would cost more than it allows. The
-/// operator checks the same, and tells.
+/// Tasks inside steps come without the API server's rules: for two hundred of them they would cost more than it allows. What a
+/// step says otherwise than its task is right or wrong only together with that. The operator checks the same, and tells.
 fn without_rules_in_steps(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         let Some(spec) = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("spec")) else { continue };
         for list in ["steps", "finally"] {
             let steps = spec.properties.as_mut().and_then(|fields| fields.get_mut(list)?.items.as_mut());
-            if let Some(JSONSchemaPropsOrArray::Schema(step)) = steps
-                && let Some(task) = step.properties.as_mut().and_then(|fields| fields.get_mut("task"))
-            {
-                without_rules(task);
-            }
+            let Some(JSONSchemaPropsOrArray::Schema(step)) = steps else { continue };
+            let fields = step.properties.iter_mut().flatten();
+            fields.filter(|(name, _)| ["task", "retry", "timeouts"].contains(&name.as_str())).for_each(|(_, field)| without_rules(field));
         }
     }
     crd

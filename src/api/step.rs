@@ -14,6 +14,10 @@ pub struct StepOf {
     /// Name of the run of the workflow.
     #[schemars(length(min = 1, max = 55))]
     pub workflow_run: String,
+    /// Name of the workflow that has the step.
+    #[schemars(length(min = 1, max = 40))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
     /// Name of the step.
     #[schemars(length(min = 1, max = 40))]
     pub name: String,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    ClockStatus, ConcurrencyPolicy, History, InlineTask, LastRun, NotRun, Outcome, Owner, Parameter, Schedule, TaskRef, WorkflowRef,
+    AutomationTaskSpec, ClockStatus, ConcurrencyPolicy, History, InlineTask, LastRun, NotRun, Outcome, Owner, Parameter, Retry, Schedule,
+    TaskRef, Timeouts, WorkflowRef,
     vocabulary::{any_items, matching, no_nul, unwrapped},
 };
 
@@ -116,6 +117,7 @@ pub struct WorkflowTimeouts {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.taskRef), has(self.workflowRef), has(self.task), has(self.approval)].filter(one, one).size() == 1").message("a step needs exactly one of taskRef, workflowRef, task and approval"),
+    validation = Rule::new("has(self.taskRef) || !has(self.retry) && !has(self.timeouts)").message("retry and timeouts of a step go with taskRef, and say otherwise than its task; write them in task, or in the workflow that workflowRef names"),
     validation = Rule::new("!has(self.approval) || !has(self.parameters) && !has(self.forEach)").message("a step with approval runs nothing; remove its parameters and forEach").field_path(".approval"),
     validation = Rule::new("!has(self.dependsOn) || self.dependsOn.all(d, d.step != self.name)").message("a step cannot depend on itself; remove it from dependsOn").field_path(".dependsOn")
 )]
@@ -156,6 +158,33 @@ pub struct Step {
     /// Runs the step once for each item of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_each: Option<ForEach>,
+    /// How often and when a failed attempt is tried again here: what is set stands instead of what the task in `taskRef` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// How long things may take here, in seconds: what is set stands instead of what the task in `taskRef` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+}
+
+impl Step {
+    /// What the step says otherwise than the task that it runs.
+    pub fn adjust(&self, task: &mut AutomationTaskSpec) {
+        if let Some(here) = &self.retry {
+            let there = task.retry.take().unwrap_or_default();
+            let limit = here.limit.or(there.limit);
+            // Without retries there is nothing to wait for.
+            let backoff = here.backoff.clone().or(there.backoff).filter(|_| limit.is_some_and(|limit| limit > 0));
+            task.retry = Some(Retry { limit, backoff, on_timeout: here.on_timeout.or(there.on_timeout) });
+        }
+        if let Some(here) = &self.timeouts {
+            let there = task.timeouts.take().unwrap_or_default();
+            task.timeouts = Some(Timeouts {
+                attempt_seconds: here.attempt_seconds.or(there.attempt_seconds),
+                pending_seconds: here.pending_seconds.or(there.pending_seconds),
+                run_seconds: here.run_seconds.or(there.run_seconds),
+            });
+        }
+    }
 }
 
 /// A wait for somebody's approval. With yes the step is Succeeded, with no it is Failed (`Rejected`). Its outputs are `by` and
@@ -168,7 +197,7 @@ pub struct Approval {
     #[x_kube(validation = no_nul())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How long it waits, in seconds; 86400 (a day) where unset. Then the step is TimedOut. The workflow's own
+    /// How long it waits, in seconds; 86400 (a day) where unset. Then the step is `TimedOut`. The workflow's own
     /// `timeouts.runSeconds` goes on meanwhile.
     #[schemars(range(min = 1, max = 31_536_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{inline_task_name, name::hash, owned_by_workflow, revision::definition, workflow_labels};
-use crate::api::{AutomationTask, AutomationTaskSpec, Step, Workflow, WorkflowSpec};
+use crate::api::{AutomationRun, AutomationTask, AutomationTaskSpec, Step, Workflow, WorkflowSpec};
 
 /// How deep workflows may lie in one another, the outermost one counted.
 const DEEPEST: usize = 5;
@@ -121,6 +121,19 @@ impl Bundle {
         task.metadata.namespace = Some(namespace.to_owned());
         task.metadata.uid = Some(bundled.uid.clone());
         task.metadata.generation = Some(bundled.generation);
+        Some(task)
+    }
+
+    /// The task that a run of a step runs, as the step would have it.
+    #[must_use]
+    pub fn task_of_step(&self, run: &AutomationRun) -> Option<AutomationTask> {
+        let mut task = self.task(run.spec.task_name(), run.metadata.namespace.as_deref().unwrap_or_default())?;
+        let of = run.spec.step_of();
+        let workflow = of.and_then(|of| self.workflows.get(of.workflow.as_deref()?));
+        let steps = workflow.into_iter().flat_map(|spec| spec.steps.iter().chain(&spec.finally));
+        if let Some(step) = steps.into_iter().find(|step| of.is_some_and(|of| of.name == step.name)) {
+            step.adjust(&mut task.spec);
+        }
         Some(task)
     }
 
@@ -267,6 +280,33 @@ mod tests {
         let mut edited = inner;
         edited.spec.steps[0].when = Some("true".to_owned());
         assert_ne!(gather(&[outer, edited]).unwrap().name(), bundle.name(), "and an edit of what it refers to");
+    }
+
+    #[test]
+    fn what_a_step_says_otherwise_than_its_task_stands_for_its_runs_alone() {
+        let steps = json!([
+            { "name": "a", "taskRef": { "name": "t" }, "retry": { "limit": 2 }, "timeouts": { "attemptSeconds": 5 } },
+            { "name": "b", "taskRef": { "name": "t" } }, { "name": "c", "taskRef": { "name": "t" }, "retry": { "limit": 0 } },
+        ]);
+        let told = |name: &str| {
+            let spec = json!({ "owner": { "team": "a" }, "image": "i", "timeouts": { "pendingSeconds": 9 },
+                "retry": { "limit": 1, "backoff": { "initialSeconds": 3 }, "onTimeout": false } });
+            let task = json!({ "metadata": { "name": name, "uid": name, "generation": 1 }, "spec": spec });
+            Some(Arc::new(serde_json::from_value(task).unwrap()))
+        };
+        let bundle = Bundle::gather(&workflow("w", &steps), told, |_| None).unwrap();
+        let of = |step: &str| {
+            let of = json!({ "workflowRun": "r", "workflow": "w", "name": step });
+            let run = json!({ "metadata": { "name": "r-1", "namespace": "ns" },
+                "spec": { "taskRef": { "name": "t" }, "trigger": "Step", "step": of } });
+            let spec = bundle.task_of_step(&serde_json::from_value(run).unwrap()).unwrap().spec;
+            json!({ "retry": spec.retry, "timeouts": spec.timeouts })
+        };
+        let there = json!({ "limit": 1, "backoff": { "initialSeconds": 3 }, "onTimeout": false });
+        assert_eq!(of("b"), json!({ "retry": there, "timeouts": { "pendingSeconds": 9 } }));
+        let here = json!({ "limit": 2, "backoff": { "initialSeconds": 3 }, "onTimeout": false });
+        assert_eq!(of("a"), json!({ "retry": here, "timeouts": { "attemptSeconds": 5, "pendingSeconds": 9 } }));
+        assert_eq!(of("c")["retry"], json!({ "limit": 0, "onTimeout": false }), "without retries there is no back-off");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use crate::api::{AutomationTaskSpec, ExitCodes};
+use crate::api::{AutomationTaskSpec, ExitCodes, Retry, Timeouts};
 
 const NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const PATH: &str = r"^(/[A-Za-z0-9._-]+)+$";
@@ -33,20 +33,15 @@ pub fn check_inline(field: &str, spec: &AutomationTaskSpec) -> Vec<String> {
     if let Some(account) = &spec.service_account_name {
         check.that(matches("^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", account), "serviceAccountName", "must be the name of an object");
     }
-    if let Some(retry) = &spec.retry {
-        let backoff = retry.backoff.as_ref();
-        check.that(
-            backoff.is_none() || retry.limit.is_some_and(|limit| limit > 0),
-            "retry.backoff",
-            "has no effect without retries; set retry.limit to at least 1",
-        );
-        let reaches = backoff.is_none_or(|backoff| backoff.max_seconds.is_none_or(|most| most >= backoff.initial_seconds));
-        check.that(reaches, "retry.backoff.maxSeconds", "must be at least initialSeconds");
-    }
-    if let Some(timeouts) = &spec.timeouts {
-        let fits = timeouts.run_seconds.is_none_or(|run| run >= timeouts.attempt_seconds.unwrap_or(3600));
-        check.that(fits, "timeouts.runSeconds", "must be at least attemptSeconds (3600 where unset): one attempt has to fit into the run");
-    }
+    check.limits(spec.retry.as_ref(), spec.timeouts.as_ref());
+    check.problems
+}
+
+/// What is wrong with a task as a step would have it, where each by itself is right. `field` is the step's.
+#[must_use]
+pub fn check_adjusted(field: &str, spec: &AutomationTaskSpec) -> Vec<String> {
+    let mut check = Check { field, problems: Vec::new() };
+    check.limits(spec.retry.as_ref(), spec.timeouts.as_ref());
     check.problems
 }
 
@@ -67,6 +62,27 @@ impl Check<'_> {
     fn that(&mut self, holds: bool, of: &str, otherwise: &str) {
         if !holds {
             self.problems.push(format!("{}.{of}: {otherwise}", self.field));
+        }
+    }
+
+    fn limits(&mut self, retry: Option<&Retry>, timeouts: Option<&Timeouts>) {
+        if let Some(retry) = retry {
+            let backoff = retry.backoff.as_ref();
+            self.that(
+                backoff.is_none() || retry.limit.is_some_and(|limit| limit > 0),
+                "retry.backoff",
+                "has no effect without retries; set retry.limit to at least 1",
+            );
+            let reaches = backoff.is_none_or(|backoff| backoff.max_seconds.is_none_or(|most| most >= backoff.initial_seconds));
+            self.that(reaches, "retry.backoff.maxSeconds", "must be at least initialSeconds");
+        }
+        if let Some(timeouts) = timeouts {
+            let fits = timeouts.run_seconds.is_none_or(|run| run >= timeouts.attempt_seconds.unwrap_or(3600));
+            self.that(
+                fits,
+                "timeouts.runSeconds",
+                "must be at least attemptSeconds (3600 where unset): one attempt has to fit into the run",
+            );
         }
     }
 

@@ -17,7 +17,7 @@ mod tests;
 
 pub use bundle::{Bundle, Unbundled};
 pub use cron_job::{CronJobSpec, cron_job};
-pub use inline::check_inline;
+pub use inline::{check_adjusted, check_inline};
 pub use job::{Told, first_job, next_job};
 pub use name::{
     backfill_run_name, cron_job_name, idempotency_key, inline_task_name, job_name, manual_run_name, slot_run_name, step_key, step_run_name,

@@ -132,7 +132,12 @@ pub fn step_run(of: &AutomationRun, bundle: &Bundle, run: StepRun) -> Automation
             parameters,
             trigger: Some(Trigger::Step),
             scheduled_time: slot.map(Time),
-            step: Some(StepOf { workflow_run, name: step.name.clone(), item: item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)) }),
+            step: Some(StepOf {
+                workflow_run,
+                workflow: of.spec.workflow_name().map(str::to_owned),
+                name: step.name.clone(),
+                item: item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)),
+            }),
             ..AutomationRunSpec::default()
         },
         status: None,

@@ -37,12 +37,7 @@ impl Definition {
                 Ok(graph) => drop(graphs.insert(workflow.clone(), Arc::new(graph))),
                 Err(all) => problems.extend(all.into_iter().map(|problem| format!("{inner}{problem}"))),
             }
-            for (list, steps) in [("steps", &spec.steps), ("finally", &spec.finally)] {
-                for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.task.is_some()) {
-                    let task = bundle.task_spec(&build::inline_task_name(workflow, &step.name));
-                    problems.extend(task.into_iter().flat_map(|task| build::check_inline(&format!("{inner}{list}[{at}].task"), task)));
-                }
-            }
+            problems.extend(limits_and_inline(&bundle, workflow, spec).into_iter().map(|problem| format!("{inner}{problem}")));
         }
         for task in bundle.tasks.keys() {
             let checked = bundle.task(task, "").map_or(Ok(()), |task: AutomationTask| build::check_template(&task));
@@ -80,6 +75,24 @@ impl Definition {
     pub fn workflow(&self, name: &str) -> Option<(&WorkflowSpec, &Graph)> {
         Some((self.bundle.workflows.get(name)?, self.graphs.get(name)?))
     }
+}
+
+/// What is wrong with tasks that are written inside steps, and with what steps say otherwise than their tasks.
+fn limits_and_inline(bundle: &Bundle, workflow: &str, spec: &WorkflowSpec) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (list, steps) in [("steps", &spec.steps), ("finally", &spec.finally)] {
+        for (at, step) in steps.iter().enumerate() {
+            if step.task.is_some() {
+                let task = bundle.task_spec(&build::inline_task_name(workflow, &step.name));
+                problems.extend(task.into_iter().flat_map(|task| build::check_inline(&format!("{list}[{at}].task"), task)));
+            } else if let Some(task) = step.task_ref.as_ref().and_then(|task| bundle.task_spec(&task.name)) {
+                let mut task = task.clone();
+                step.adjust(&mut task);
+                problems.extend(build::check_adjusted(&format!("{list}[{at}]"), &task));
+            }
+        }
+    }
+    problems
 }
 
 /// The zone of its schedule. One that is not there is told of where the schedule is looked at.

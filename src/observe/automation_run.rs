@@ -95,7 +95,7 @@ async fn bundled(client: &Client, caches: &Caches, seen: &mut Seen) -> Result<()
     let namespace = seen.run.namespace().unwrap_or_default();
     let name = seen.run.annotations().get(label::REVISION).cloned().unwrap_or_default();
     let definition = caches.definitions.named(client, &namespace, &name).await?;
-    seen.task = definition.and_then(|definition| definition.bundle.task(seen.run.spec.task_name(), &namespace)).map(Arc::new);
+    seen.task = definition.and_then(|definition| definition.bundle.task_of_step(&seen.run)).map(Arc::new);
     seen.frozen = if seen.task.is_none() { Some(Frozen::Gone(name)) } else { None };
     Ok(())
 }

@@ -142,6 +142,18 @@ async fn refuses_what_cannot_be_an_order_of_steps() {
                 "spec.finally",
                 "remove their dependsOn",
             ),
+            rejects(
+                "retries of a workflow",
+                step("workflowRef: {name: w}, retry: {limit: 1}"),
+                "spec.steps[1]",
+                "retry and timeouts of a step go with taskRef",
+            ),
+            rejects(
+                "retries beside a task that is written there",
+                step("task: {image: i}, timeouts: {attemptSeconds: 1}"),
+                "spec.steps[1]",
+                "write them in task",
+            ),
             rejects("an approval beside a task", step("approval: {}, taskRef: {name: t}"), "spec.steps[1]", "exactly one of taskRef"),
             rejects(
                 "an approval with parameters",
@@ -220,6 +232,7 @@ async fn accepts_workflows_as_large_as_they_may_be() {
                 )),
             ),
             accepts("items of all kinds", workflow("steps: [{name: a, taskRef: {name: t}, forEach: {items: [1, a, [b], {c: d}, true, null]}}]")),
+            accepts("limits of a step's own", workflow("steps: [{name: a, taskRef: {name: t}, retry: {backoff: {initialSeconds: 5}}, timeouts: {runSeconds: 60}}]")),
             accepts("a question", workflow("steps: [{name: ask, approval: {message: 'to production?', timeoutSeconds: 3600}}, {name: go, taskRef: {name: t}, dependsOn: [{step: ask}]}]")),
             accepts(
                 "everything",

@@ -169,3 +169,31 @@ async fn a_workflow_in_a_workflow_is_a_step_like_others_and_gets_its_parameters(
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_step_has_retries_and_timeouts_of_its_own_for_a_task_that_others_run_as_it_is() {
+    story(async |place| {
+        let source = r#"[ "$NIGHTSHIFT_RETRY" -gt 0 ] || exit 3; sleep "${SECONDS_TO_SLEEP:-0}""#;
+        place.script("fragile", source, "{parameters: [{name: SECONDS_TO_SLEEP}], timeouts: {runSeconds: 7200}}").await;
+        let fragile = |name: &str, more: serde_json::Value| {
+            let mut step = json!({ "name": name, "taskRef": { "name": "fragile" } });
+            step.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            step
+        };
+        let quickly = json!({ "limit": 1, "backoff": { "initialSeconds": 1 } });
+        let slow = json!([{ "name": "SECONDS_TO_SLEEP", "value": "600" }]);
+        let all = [
+            fragile("as-it-is", json!({})),
+            fragile("again", json!({ "retry": quickly })),
+            fragile("hangs", json!({ "retry": quickly, "timeouts": { "attemptSeconds": 5 }, "parameters": slow })),
+        ];
+        workflow(place, "limits", &all, "{failFast: false}").await;
+        ready(place, "limits", "True", "Accepted").await;
+        run(place, "limits-1", "limits").await;
+        let ended = place.finished("limits-1").await;
+        assert_eq!(steps(&ended), ["as-it-is Failed ExitCodeOtherwise", "again Succeeded", "hangs TimedOut AttemptTimeout"]);
+        let attempts = async |step: &str| child(place, "limits-1", step).await.status.and_then(|status| status.attempt_count);
+        assert_eq!((attempts("as-it-is").await, attempts("again").await, attempts("hangs").await), (Some(1), Some(2), Some(2)));
+    })
+    .await;
+}

@@ -25,6 +25,16 @@ async fn what_does_not_fit_is_told_with_the_field_and_the_fix() {
             ("item", vec![step("a", &[], "{parameters: [{name: CODE, expression: item}]}")], "steps[0].parameters[0].expression: "),
             ("no-list", vec![step("a", &[], "{forEach: {}}")], "steps[0].forEach: needs exactly one of items and expression"),
             ("too-long", vec![step("a", &[], "{forEach: {items: [1, 2], maxItems: 1}}")], "maxItems"),
+            (
+                "no-retries",
+                vec![a(), step("b", &[], "{retry: {backoff: {initialSeconds: 5}}}")],
+                "steps[1].retry.backoff: has no effect without retries",
+            ),
+            (
+                "no-time",
+                vec![step("a", &[], "{timeouts: {runSeconds: 60}}")],
+                "steps[0].timeouts.runSeconds: must be at least attemptSeconds",
+            ),
             ("not-a-list", vec![a(), after("b", "a", ", forEach: {expression: steps.a.outputs.rows}")], "steps[1].forEach.expression: "),
         ];
         for (name, all, _) in &table {
