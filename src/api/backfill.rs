@@ -1,4 +1,4 @@
-//! `Backfill`: runs of a task for slots that lie in the past.
+//! `Backfill`: runs of a task or workflow for slots that lie in the past.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Outcome, ParameterValue, Schedule, TaskRef,
+    Outcome, ParameterValue, Schedule, TaskRef, WorkflowRef,
     vocabulary::{any_object, in_our_time, unwrapped},
 };
 
-/// Runs a task for slots that lie in the past: those of a range, or those listed.
+/// Runs a task or workflow for slots that lie in the past: those of a range, or those listed.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "nightshift.dev",
@@ -21,8 +21,8 @@ use super::{
     category = "nightshift",
     status = "BackfillStatus",
     derive = "PartialEq",
-    doc = "Runs a task for slots that lie in the past: those of a range, or those listed. A few at a time, never beside another run of the same slot.",
-    printcolumn(name = "Task", type_ = "string", json_path = ".spec.taskRef.name", description = "The task that it runs"),
+    doc = "Runs a task or workflow for slots that lie in the past: those of a range, or those listed. A few at a time, never beside another run of the same slot.",
+    printcolumn(name = "Runs", type_ = "string", json_path = ".spec['taskRef','workflowRef'].name", description = "The task or workflow that it runs"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress", description = "Slots that are done, of all"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.failed", description = "Slots whose run ended badly"),
@@ -30,14 +30,17 @@ use super::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     selectable = ".spec.taskRef.name",
+    selectable = ".spec.workflowRef.name",
     selectable = ".status.phase",
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters, so that the names of its runs fit"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be lower case letters, digits and '-', without dots")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.taskRef) != has(self.workflowRef)").message("a backfill needs exactly one of taskRef and workflowRef: the task or the workflow to run"),
     validation = Rule::new("has(self.range) != has(self.slots)").message("want either range or slots: the slots of a span of time, or a list of them"),
-    validation = Rule::new("self.taskRef == oldSelf.taskRef").message("taskRef of a backfill cannot change; create another Backfill"),
+    validation = Rule::new("has(self.taskRef) == has(oldSelf.taskRef) && (!has(self.taskRef) || self.taskRef == oldSelf.taskRef)").message("taskRef of a backfill cannot change; create another Backfill"),
+    validation = Rule::new("has(self.workflowRef) == has(oldSelf.workflowRef) && (!has(self.workflowRef) || self.workflowRef == oldSelf.workflowRef)").message("workflowRef of a backfill cannot change; create another Backfill"),
     validation = Rule::new("has(self.range) == has(oldSelf.range) && (!has(self.range) || self.range == oldSelf.range)").message("range of a backfill cannot change; create another Backfill"),
     validation = Rule::new("has(self.slots) == has(oldSelf.slots) && (!has(self.slots) || self.slots.map(s, string(s)) == oldSelf.slots.map(s, string(s)))").message("slots of a backfill cannot change; create another Backfill"),
     validation = Rule::new("has(self.select) == has(oldSelf.select) && (!has(self.select) || self.select == oldSelf.select)").message("select of a backfill cannot change; create another Backfill"),
@@ -49,18 +52,24 @@ use super::{
 #[schemars(transform = unwrapped)]
 pub struct BackfillSpec {
     /// The task to run, in the same namespace. It runs as it is when the backfill begins, whatever becomes of it meanwhile.
-    pub task_ref: TaskRef,
-    /// Every slot of the task's schedule in this span of time; 10,000 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_ref: Option<TaskRef>,
+    /// The workflow to run, in the same namespace, instead of a task. It runs as it is when the backfill begins, with its tasks
+    /// and the workflows in it, whatever becomes of them meanwhile. The backfill does not begin before the workflow can be run:
+    /// until then `Ready` says what it lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_ref: Option<WorkflowRef>,
+    /// Every slot of its schedule in this span of time; 10,000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<SlotRange>,
-    /// These slots. Each must be one of the task's schedule.
+    /// These slots. Each must be one of the schedule of the task or workflow.
     #[schemars(length(min = 1, max = 500), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(s, s < timestamp('9999-01-01T00:00:00Z'))").message("one of the slots lies after all time; take it out"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<Vec<Time>>,
     /// Which of the slots are run, by what is on record of them: `Missing` (where unset) those without a run, `Failed` those
-    /// whose last run ended badly, `MissingOrFailed` both, `All` each of them, also where it went well. A run that the task's
-    /// `history` has let go is not on record any more: `dryRun` shows what would run.
+    /// whose last run ended badly, `MissingOrFailed` both, `All` each of them, also where it went well. A run that `history` of
+    /// the task or workflow has let go is not on record any more: `dryRun` shows what would run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<SlotSelection>,
     /// `OldestFirst` (where unset) or `NewestFirst`.
@@ -70,7 +79,7 @@ pub struct BackfillSpec {
     #[schemars(range(min = 1, max = 50))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<i32>,
-    /// Values for the task's parameters, the same for every run. The others come from the slot (`fromSlot`) or the defaults.
+    /// Values for the parameters of the task or workflow, the same for every run. The others come from the slot (`fromSlot`) or the defaults.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<ParameterValue>,
@@ -83,6 +92,32 @@ pub struct BackfillSpec {
     /// Set to true to end it: what runs is stopped, and nothing more is started. It cannot be taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
+}
+
+impl BackfillSpec {
+    /// Name of the task that it runs; empty where it runs a workflow, which no task's name is.
+    #[must_use]
+    pub fn task_name(&self) -> &str {
+        self.task_ref.as_ref().map_or("", |task| task.name.as_str())
+    }
+
+    /// Name of the workflow that it runs.
+    #[must_use]
+    pub fn workflow_name(&self) -> Option<&str> {
+        self.workflow_ref.as_ref().map(|workflow| workflow.name.as_str())
+    }
+
+    /// Which of the two it runs, in a word: `task` or `workflow`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        if self.workflow_ref.is_some() { "workflow" } else { "task" }
+    }
+
+    /// Name of the one that it runs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.workflow_name().unwrap_or_else(|| self.task_name())
+    }
 }
 
 /// A span of time, both ends included.

@@ -36,19 +36,17 @@ use crate::api::{AutomationRun, AutomationTask, Backfill, Owner, Workflow, label
 
 /// Labels of everything that belongs to the task. Never copied from the task's own, which tools use to mark what they manage.
 fn labels(task: &AutomationTask) -> BTreeMap<String, String> {
-    [
-        (label::MANAGED_BY, label::NIGHTSHIFT),
-        (label::TASK, task.metadata.name.as_deref().unwrap_or_default()),
-        (label::TEAM, &task.spec.owner.team),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .collect()
+    labels_of(label::TASK, task.metadata.name.as_deref().unwrap_or_default(), &task.spec.owner.team)
 }
 
 /// Labels of everything that belongs to a workflow.
 fn workflow_labels(workflow: &str, owner: &Owner) -> BTreeMap<String, String> {
-    [(label::MANAGED_BY, label::NIGHTSHIFT), (label::WORKFLOW, workflow), (label::TEAM, &owner.team)]
+    labels_of(label::WORKFLOW, workflow, &owner.team)
+}
+
+/// The same, by the label that names the one and by who owns it.
+fn labels_of(kind: &str, name: &str, team: &str) -> BTreeMap<String, String> {
+    [(label::MANAGED_BY, label::NIGHTSHIFT), (kind, name), (label::TEAM, team)]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()

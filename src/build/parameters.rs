@@ -4,19 +4,19 @@ use regex::Regex;
 
 use crate::api::{Parameter, ParameterValue};
 
-/// Checks the values that a run gives against the task's parameters and returns those that its container gets, in the
-/// task's order.
+/// Checks the values that a run gives against the parameters of its task or workflow (`of` says which, in a word) and returns
+/// those that it gets, in their order.
 ///
 /// # Errors
 /// Tells everything that is wrong, each with the field and the fix.
-pub(crate) fn resolve(parameters: &[Parameter], given: &[ParameterValue]) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn resolve(of: &str, parameters: &[Parameter], given: &[ParameterValue]) -> Result<Vec<(String, String)>, String> {
     let mut wrong: Vec<String> = given
         .iter()
         .filter(|value| parameters.iter().all(|p| p.name != value.name))
         .map(|value| {
             let known: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            format!("spec.parameters: the task has no parameter {}; it has: {known}", value.name)
+            format!("spec.parameters: the {of} has no parameter {}; it has: {known}", value.name)
         })
         .collect();
     let mut resolved = Vec::new();
@@ -50,7 +50,7 @@ pub(crate) fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
     }
     if let Some(pattern) = &parameter.pattern {
         let whole = Regex::new(&format!("^(?:{pattern})$"))
-            .map_err(|_| format!("{name}: the task's pattern {pattern:?} is not a valid regular expression"))?;
+            .map_err(|_| format!("{name}: its pattern {pattern:?} is not a valid regular expression"))?;
         if !whole.is_match(value) {
             return Err(format!("{name} is {value:?}, which does not match {pattern}"));
         }
@@ -68,7 +68,7 @@ mod tests {
         let parameters: Vec<Parameter> = serde_json::from_value(parameters).unwrap();
         let given: Vec<ParameterValue> =
             given.iter().map(|(name, value)| ParameterValue { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
-        resolve(&parameters, &given)
+        resolve("task", &parameters, &given)
     }
 
     fn day() -> Value {
@@ -109,6 +109,12 @@ mod tests {
             assert_eq!(resolved(day(), given), Err(told.to_owned()));
         }
         assert_eq!(resolved(json!([]), &[("X", "1")]), Err("spec.parameters: the task has no parameter X; it has: none".to_owned()));
+        // What people write stays as they wrote it.
+        let given = ParameterValue { name: "REGION".to_owned(), value: "the task".to_owned() };
+        let told = "spec.parameters: the workflow has no parameter X; it has: REGION; spec.parameters: REGION is \"the task\"; allowed are: eu, us";
+        let parameters: Vec<Parameter> = serde_json::from_value(json!([{ "name": "REGION", "enum": ["eu", "us"] }])).unwrap();
+        let unknown = ParameterValue { name: "X".to_owned(), value: String::new() };
+        assert_eq!(resolve("workflow", &parameters, &[given, unknown]), Err(told.to_owned()));
     }
 
     #[test]
@@ -129,7 +135,7 @@ mod tests {
         let broken = json!([{ "name": "P", "pattern": "a(" }]);
         assert_eq!(
             resolved(broken, &[("P", "a")]),
-            Err("spec.parameters: P: the task's pattern \"a(\" is not a valid regular expression".to_owned())
+            Err("spec.parameters: P: its pattern \"a(\" is not a valid regular expression".to_owned())
         );
     }
 }

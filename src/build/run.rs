@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::ObjectMeta;
 
 use super::{
-    Bundle, backfill_run_name, inline_task_name, labels, name::step_key, owned_by_backfill, owned_by_run, owned_by_task, owned_by_workflow,
-    step_run_name, workflow_labels,
+    Bundle, backfill_run_name, inline_task_name, labels, labels_of, name::step_key, owned_by_backfill, owned_by_run, owned_by_task,
+    owned_by_workflow, step_run_name, workflow_labels,
 };
 use crate::{
     api::{
@@ -35,7 +35,7 @@ pub struct SlotRun {
     pub slot: Timestamp,
     /// Name of the revision that holds the definition it is to run.
     pub revision: String,
-    /// Values for the task's parameters.
+    /// Values for the parameters of the task or workflow.
     pub parameters: Vec<ParameterValue>,
 }
 
@@ -70,17 +70,36 @@ pub fn scheduled_workflow_run(workflow: &Workflow, of: SlotRun, trigger: Trigger
     }
 }
 
-/// The run of a slot that a backfill asks for. It has the idempotency key of the slot's own run.
+/// The run of a slot that a backfill asks for, of the task or workflow that the backfill names and `team` owns. It has the
+/// idempotency key of the slot's own run.
 #[must_use]
-pub fn backfill_run(task: &AutomationTask, backfill: &Backfill, of: SlotRun) -> AutomationRun {
+pub fn backfill_run(backfill: &Backfill, team: &str, of: SlotRun) -> AutomationRun {
     let by = backfill.metadata.name.clone().unwrap_or_default();
-    let name = backfill_run_name(&by, of.slot);
-    let key = super::idempotency_key(task.metadata.namespace.as_deref().unwrap_or_default(), &of.name);
+    let key = super::idempotency_key(backfill.metadata.namespace.as_deref().unwrap_or_default(), &of.name);
     let uid = backfill.metadata.uid.clone().unwrap_or_default();
     let annotations = [(label::REVISION, of.revision), (label::IDEMPOTENCY_KEY, key), (label::BACKFILL_UID, uid)];
-    let mut run = run(task, name, owned_by_backfill(backfill), annotations, spec(task, Trigger::Backfill, Some(of.slot), of.parameters));
-    run.metadata.labels.get_or_insert_default().insert(label::BACKFILL.to_owned(), by);
-    run
+    let runs = &backfill.spec;
+    let mut labels = labels_of(if runs.workflow_ref.is_some() { label::WORKFLOW } else { label::TASK }, runs.name(), team);
+    labels.insert(label::BACKFILL.to_owned(), by.clone());
+    AutomationRun {
+        metadata: ObjectMeta {
+            name: Some(backfill_run_name(&by, of.slot)),
+            namespace: backfill.metadata.namespace.clone(),
+            labels: Some(labels),
+            annotations: Some(annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            owner_references: Some(vec![owned_by_backfill(backfill)]),
+            ..ObjectMeta::default()
+        },
+        spec: AutomationRunSpec {
+            task_ref: runs.task_ref.clone(),
+            workflow_ref: runs.workflow_ref.clone(),
+            parameters: of.parameters,
+            trigger: Some(Trigger::Backfill),
+            scheduled_time: Some(Time(of.slot)),
+            ..AutomationRunSpec::default()
+        },
+        status: None,
+    }
 }
 
 /// A run of a step of a workflow, as the planner of the workflow's run has decided it.

@@ -24,7 +24,7 @@ pub(super) fn reconcile(backfill: Arc<Backfill>, context: Arc<Context>) -> Recon
             return Ok(Action::await_change());
         };
         let now = context.clock.now_in_seconds();
-        let mut seen = observe::backfill(&context.client, &context.caches, backfill.clone()).await?;
+        let mut seen = observe::backfill(&context.client, &context.caches, backfill.clone(), now).await?;
         let mut plan = plan::backfill::plan(&seen, now);
         let applied = apply::apply(&context, &*backfill, &plan.changes).await?;
         if applied.answers() {

@@ -44,7 +44,7 @@ pub struct Caches {
     pub workflows: Cache<Workflow>,
     /// Runs, by task or workflow; those of steps by the workflow's run.
     pub runs: Cache<AutomationRun>,
-    /// Backfills, by task.
+    /// Backfills, by task or workflow.
     pub backfills: Cache<Backfill>,
     /// CronJobs of ours, by task.
     pub cron_jobs: Cache<CronJob>,
@@ -129,12 +129,12 @@ fn named_by(workflow: &Workflow) -> Vec<String> {
 }
 
 impl Caches {
-    fn new(watches: usize) -> Self {
+    pub(super) fn new(watches: usize) -> Self {
         Self {
             tasks: Cache::new(watches, |_| Vec::new()),
             workflows: Cache::new(watches, named_by),
             runs: Cache::new(watches, |run| vec![run_group(run)]),
-            backfills: Cache::new(watches, |b| vec![key("task", &b.namespace().unwrap_or_default(), &b.spec.task_ref.name)]),
+            backfills: Cache::new(watches, |b| vec![key(b.spec.kind(), &b.namespace().unwrap_or_default(), b.spec.name())]),
             cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()).that(cron_job_tells),
             jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect())
                 .that(job_tells),

@@ -40,40 +40,47 @@ pub(super) fn touched_run(run: &AutomationRun) -> Touched {
 }
 
 impl Caches {
-    /// A workflow concerns its runs that have not begun, and the workflows that name it.
+    /// A workflow concerns its backfills, its runs that have not begun, and the workflows that name it.
     pub(super) fn workflow_touched(&self, workflow: &Workflow) -> Vec<Touched> {
         let (namespace, name) = (workflow.namespace().unwrap_or_default(), workflow.name_any());
         let of_workflow = key("workflow", &namespace, &name);
         let waiting = self.runs.group(&of_workflow).into_iter().filter(|run| admission::is_waiting(run)).map(|run| touched_run(&run));
         let itself = Touched::Workflow(ObjectRef::from_obj(workflow));
-        std::iter::once(itself).chain(self.outer(&of_workflow)).chain(waiting).collect()
+        std::iter::once(itself).chain(waiting).chain(self.backfills_of(&of_workflow)).chain(self.outer(&of_workflow)).collect()
     }
 
-    /// The workflows that name a task or workflow, directly or not.
+    /// The backfills of a task or workflow that are not over.
+    fn backfills_of(&self, of: &str) -> impl Iterator<Item = Touched> + use<> {
+        let backfills = self.backfills.group(of).into_iter().filter(|backfill| goes_on(backfill));
+        backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)))
+    }
+
+    /// The workflows that name a task or workflow, directly or not, and their backfills: what one of these lacked may have come
+    /// and gone between two looks at the workflow, which then has nothing to tell.
     fn outer(&self, of: &str) -> Vec<Touched> {
-        let (mut found, mut next) = (Vec::new(), vec![of.to_owned()]);
+        let (mut found, mut backfills, mut next) = (Vec::new(), Vec::new(), vec![of.to_owned()]);
         while let Some(of) = next.pop() {
             for workflow in self.workflows.group(&of) {
                 let workflow_ref = ObjectRef::from_obj(&*workflow);
                 if !found.contains(&workflow_ref) {
-                    next.push(key("workflow", &workflow.namespace().unwrap_or_default(), &workflow.name_any()));
+                    let outer = key("workflow", &workflow.namespace().unwrap_or_default(), &workflow.name_any());
+                    backfills.extend(self.backfills_of(&outer));
+                    next.push(outer);
                     found.push(workflow_ref);
                 }
             }
         }
-        found.into_iter().map(Touched::Workflow).collect()
+        found.into_iter().map(Touched::Workflow).chain(backfills).collect()
     }
 
     /// A task concerns its backfills too, the workflows that name it, and the runs that wait for it to exist, or to be corrected.
     pub(super) fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
         let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
         let of_task = key("task", &namespace, &name);
-        let backfills = self.backfills.group(&of_task).into_iter().filter(|backfill| goes_on(backfill));
-        let backfills = backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
         let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run));
         let waiting = waiting.map(|run| touched_run(&run));
         let itself = Touched::Task(ObjectRef::from_obj(task));
-        std::iter::once(itself).chain(waiting).chain(backfills).chain(self.outer(&of_task)).collect()
+        std::iter::once(itself).chain(waiting).chain(self.backfills_of(&of_task)).chain(self.outer(&of_task)).collect()
     }
 
     /// The runs of a task that wait for another to end.
@@ -103,17 +110,17 @@ impl Caches {
             let told = run.status.as_ref().is_some_and(|status| status.reason.is_some()) && step.item.is_none();
             return if told { vec![itself, parent] } else { vec![itself] };
         }
+        let backfill = run.labels().get(label::BACKFILL).map(|name| Touched::Backfill(ObjectRef::new(name).within(&namespace)));
         if let Some(workflow) = run.spec.workflow_name() {
             let workflow = Touched::Workflow(ObjectRef::new(workflow).within(&namespace));
             let first = !update || run.status.as_ref().is_none_or(|status| status.start_time.is_none());
             if over {
                 let queued = self.queued(&key("workflow", &namespace, run.spec.workflow_name().unwrap_or_default()));
-                return std::iter::once(workflow).chain(queued).collect();
+                return std::iter::once(workflow).chain(backfill).chain(queued).collect();
             }
             return std::iter::once(itself).chain(first.then_some(workflow)).collect();
         }
         let task = Touched::Task(ObjectRef::new(run.spec.task_name()).within(&namespace));
-        let backfill = run.labels().get(label::BACKFILL).map(|name| Touched::Backfill(ObjectRef::new(name).within(&namespace)));
         if over {
             let queued = self.queued(&key("task", &namespace, run.spec.task_name()));
             return std::iter::once(task).chain(backfill).chain(queued).collect();
@@ -149,5 +156,76 @@ impl Caches {
     pub(super) fn pod_touched(&self, pod: &Pod) -> Vec<Touched> {
         let job = pod.labels().get(label::JOB_NAME).and_then(|job| self.jobs.get(&pod.namespace()?, job));
         job.and_then(|job| Self::labelled_run(&*job)).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object<K: serde::de::DeserializeOwned>(name: &str, spec: &Value) -> K {
+        serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "ns", "uid": name }, "spec": spec })).unwrap()
+    }
+
+    fn workflow(name: &str, step: &Value) -> Workflow {
+        object(
+            name,
+            &json!({ "owner": { "team": "a" }, "steps": [{ "name": "a", "taskRef": step["task"], "workflowRef": step["workflow"] }] }),
+        )
+    }
+
+    fn names(touched: &[Touched]) -> Vec<String> {
+        let mut names: Vec<String> = touched
+            .iter()
+            .map(|one| match one {
+                Touched::Task(one) => format!("task {}", one.name),
+                Touched::Workflow(one) => format!("workflow {}", one.name),
+                Touched::Run(one) | Touched::WorkflowRun(one) => format!("run {}", one.name),
+                Touched::Backfill(one) => format!("backfill {}", one.name),
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_backfill_is_touched_by_what_it_runs_by_what_that_refers_to_and_by_the_end_of_its_runs() {
+        let caches = Caches::new(1);
+        let task: AutomationTask = object("t", &json!({ "owner": { "team": "a" }, "image": "i" }));
+        let inner = workflow("inner", &json!({ "task": { "name": "t" } }));
+        let outer = workflow("outer", &json!({ "workflow": { "name": "inner" } }));
+        caches.tasks.take(0, Event::Apply(task.clone()));
+        caches.workflows.take(0, Event::Apply(inner.clone()));
+        caches.workflows.take(0, Event::Apply(outer.clone()));
+        for (name, spec) in [
+            ("of-t", json!({ "taskRef": { "name": "t" } })),
+            ("of-outer", json!({ "workflowRef": { "name": "outer" } })),
+            // A task and a workflow may have the same name.
+            ("of-task-outer", json!({ "taskRef": { "name": "outer" } })),
+        ] {
+            caches.backfills.take(0, Event::Apply(object(name, &spec)));
+        }
+        let mut over: Backfill = object("over", &json!({ "workflowRef": { "name": "outer" } }));
+        over.status = serde_json::from_value(json!({ "phase": "Finished" })).unwrap();
+        caches.backfills.take(0, Event::Apply(over));
+        assert_eq!(names(&caches.workflow_touched(&outer)), ["backfill of-outer", "workflow outer"]);
+        assert_eq!(names(&caches.workflow_touched(&inner)), ["backfill of-outer", "workflow inner", "workflow outer"]);
+        assert_eq!(
+            names(&caches.task_touched(&task)),
+            ["backfill of-outer", "backfill of-t", "task t", "workflow inner", "workflow outer"]
+        );
+
+        let mut run: AutomationRun = object("of-outer-bf-1", &json!({ "workflowRef": { "name": "outer" }, "trigger": "Backfill" }));
+        run.labels_mut().insert(label::BACKFILL.to_owned(), "of-outer".to_owned());
+        caches.runs.take(0, Event::Apply(run.clone()));
+        assert_eq!(names(&caches.run_touched(&run, false)), ["run of-outer-bf-1", "workflow outer"]);
+        run.status = serde_json::from_value(json!({ "phase": "Finished" })).unwrap();
+        caches.runs.take(0, Event::Apply(run.clone()));
+        assert_eq!(names(&caches.run_touched(&run, true)), ["backfill of-outer", "workflow outer"]);
+        caches.runs.take(0, Event::Delete(run.clone()));
+        assert_eq!(names(&caches.run_touched(&run, false)), ["backfill of-outer", "workflow outer"], "one that is deleted has an end too");
     }
 }

@@ -21,12 +21,14 @@ use crate::{
 /// # Errors
 /// Where the API server would not answer a live look.
 pub async fn observe(client: &Client, caches: &Caches, workflow: Arc<Workflow>) -> Result<Seen, Error> {
+    let of_workflow = key("workflow", &workflow.namespace().unwrap_or_default(), &workflow.name_any());
     let definition = definition(caches, &workflow);
     let known = workflow.status.as_ref().and_then(|status| status.revision.clone());
     let is_new = definition.as_ref().is_ok_and(|definition| known.as_ref() != Some(&definition.name));
     let revisions = if is_new { revisions(client, &workflow).await? } else { Vec::new() };
     Ok(Seen {
-        runs: caches.runs.group(&key("workflow", &workflow.namespace().unwrap_or_default(), &workflow.name_any())),
+        runs: caches.runs.group(&of_workflow),
+        backfills: caches.backfills.group(&of_workflow),
         workflow,
         definition,
         revisions,

@@ -13,7 +13,10 @@ use super::{
     store::Denied,
 };
 use crate::{
-    api::{AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, Backfill, BackfillStatus, Phase, label},
+    api::{
+        AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, Backfill, BackfillStatus, Phase, Workflow,
+        WorkflowStatus, label,
+    },
     build::CronJobSpec,
     observe::{
         self,
@@ -51,6 +54,7 @@ impl Wrote {
         let seen = match self.kind {
             "task" => caches.tasks.get(name).and_then(|object| object.resource_version()),
             "run" => caches.runs.get(name).and_then(|object| object.resource_version()),
+            "workflow" => caches.workflows.get(name).and_then(|object| object.resource_version()),
             "backfill" => caches.backfills.get(name).and_then(|object| object.resource_version()),
             "cronjob" => caches.cron_jobs.get(name).and_then(|object| object.resource_version()),
             _ => caches.jobs.get(name).and_then(|object| object.resource_version()),
@@ -77,8 +81,10 @@ impl Applied {
         !(self.refusals.is_empty() && self.cron_jobs.is_empty() && self.runs_made.is_empty() && self.revisions_made.is_empty())
     }
 
-    pub fn version_of_run(&self) -> Option<String> {
-        self.wrote.iter().find(|wrote| wrote.kind == "run").map(|wrote| wrote.version.clone())
+    /// The version of the run itself that a write left.
+    pub fn version_of_run(&self, run: &AutomationRun) -> Option<String> {
+        let own = |wrote: &&Wrote| wrote.kind == "run" && wrote.name == run.name_any();
+        self.wrote.iter().find(own).map(|wrote| wrote.version.clone())
     }
 
     fn refuse(&mut self, name: &str, denied: Denied) -> Result<(), Failure> {
@@ -158,7 +164,7 @@ impl Operator {
             Change::DeleteCronJob { name, uid } => {
                 unless_done(self.send(cluster, format!("delete cronjob {name}"), |c| c.delete_cron_job(name, uid))?)
             }
-            // Runs of steps are not part of this world.
+            // No Job of this world is deleted by its age.
             Change::ExpireJob { .. } => Ok(()),
             Change::DeleteJob { name, uid } => unless_done(self.send(cluster, format!("delete job {name}"), |c| c.delete_job(name, uid))?),
             Change::DeleteRun { name, uid } => unless_done(self.send(cluster, format!("delete run {name}"), |c| c.delete_run(name, uid))?),
@@ -310,6 +316,17 @@ impl Operator {
         let what = format!("patch task/status {}", task.name_any());
         let left = self.send(cluster, what, |c| c.report_task(task, status))?;
         Ok(unless_gone(left)?.map(|left| Wrote::of("task", &*left)))
+    }
+
+    pub fn report_workflow(
+        &mut self,
+        cluster: &mut Cluster,
+        workflow: &Workflow,
+        status: WorkflowStatus,
+    ) -> Result<Option<Wrote>, Failure> {
+        let what = format!("patch workflow/status {}", workflow.name_any());
+        let left = self.send(cluster, what, |c| c.report_workflow(workflow, status))?;
+        Ok(unless_gone(left)?.map(|left| Wrote::of("workflow", &*left)))
     }
 
     pub fn report_backfill(

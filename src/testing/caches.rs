@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admission,
-    api::{AutomationRun, AutomationTask, Backfill, Phase, label},
+    api::{AutomationRun, AutomationTask, Backfill, Phase, Workflow, label},
     ledger,
     outcome::PodSeen,
 };
@@ -25,6 +25,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     Task(String),
+    Workflow(String),
+    /// Of a task or of a workflow.
     Run(String),
     Backfill(String),
 }
@@ -115,6 +117,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone + PartialEq> Cache<K> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lags {
     pub tasks: Lag,
+    pub workflows: Lag,
     pub runs: Lag,
     pub cron_jobs: Lag,
     pub jobs: Lag,
@@ -126,6 +129,7 @@ pub struct Lags {
 #[derive(Clone, Debug, Default)]
 pub struct Caches {
     pub tasks: Cache<AutomationTask>,
+    pub workflows: Cache<Workflow>,
     pub runs: Cache<AutomationRun>,
     pub cron_jobs: Cache<CronJob>,
     pub jobs: Cache<Job>,
@@ -138,6 +142,7 @@ impl Caches {
     pub fn take(&mut self, cluster: &Cluster, lags: &Lags) -> Vec<Key> {
         let now = cluster.now;
         let tasks = self.tasks.take_all(&cluster.tasks, lags.tasks, now);
+        let workflows = self.workflows.take_all(&cluster.workflows, lags.workflows, now);
         let runs = self.runs.take_all(&cluster.runs, lags.runs, now);
         let cron_jobs = self.cron_jobs.take_all(&cluster.cron_jobs, lags.cron_jobs, now);
         let jobs = self.jobs.news(&cluster.jobs, lags.jobs, now);
@@ -152,6 +157,7 @@ impl Caches {
         let pods: Vec<Arc<Pod>> = pods.into_iter().map(|entry| entry.object).collect();
         let backfills = self.backfills.take_all(&cluster.backfills, lags.backfills, now);
         let mut touched = self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods);
+        touched.extend(workflows.iter().flat_map(|workflow| self.workflow_touched(&workflow.name_any())));
         touched.extend(backfills.iter().map(|backfill| Key::Backfill(backfill.name_any())));
         touched
     }
@@ -184,12 +190,14 @@ impl Caches {
     /// Lists everything anew, as after a restart.
     pub fn list(&mut self, cluster: &Cluster) -> Vec<Key> {
         let tasks = self.tasks.list(&cluster.tasks);
+        let workflows = self.workflows.list(&cluster.workflows);
         let runs = self.runs.list(&cluster.runs);
         let cron_jobs = self.cron_jobs.list(&cluster.cron_jobs);
         let jobs = self.jobs.list(&cluster.jobs);
         let pods = self.pods.list(&cluster.pods);
         let backfills = self.backfills.list(&cluster.backfills);
         let mut touched = self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods);
+        touched.extend(workflows.iter().flat_map(|workflow| self.workflow_touched(&workflow.name_any())));
         touched.extend(backfills.iter().map(|backfill| Key::Backfill(backfill.name_any())));
         touched
     }
@@ -198,6 +206,7 @@ impl Caches {
     pub fn next(&self, cluster: &Cluster, lags: &Lags) -> Option<Timestamp> {
         let next = [
             self.tasks.next(&cluster.tasks, lags.tasks),
+            self.workflows.next(&cluster.workflows, lags.workflows),
             self.runs.next(&cluster.runs, lags.runs),
             self.cron_jobs.next(&cluster.cron_jobs, lags.cron_jobs),
             self.jobs.next(&cluster.jobs, lags.jobs),
@@ -207,8 +216,14 @@ impl Caches {
         next.into_iter().flatten().min()
     }
 
+    /// The runs of a task, without those of steps.
     pub fn runs_of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a Arc<AutomationRun>> {
-        self.runs.iter().filter(move |run| run.spec.task_name() == task)
+        self.runs.iter().filter(move |run| run.spec.task_name() == task && run.spec.step_of().is_none())
+    }
+
+    /// The runs of a workflow.
+    pub fn runs_of_workflow<'a>(&'a self, workflow: &'a str) -> impl Iterator<Item = &'a Arc<AutomationRun>> {
+        self.runs.iter().filter(move |run| run.spec.workflow_name() == Some(workflow) && run.spec.step_of().is_none())
     }
 
     fn touched(
@@ -221,15 +236,22 @@ impl Caches {
     ) -> Vec<Key> {
         let by_task = tasks.iter().flat_map(|task| self.task_touched(&task.name_any()));
         let by_run = runs.iter().flat_map(|run| {
-            let task = Key::Task(run.spec.task_name().to_owned());
+            let of = match (run.spec.step_of(), run.spec.workflow_name()) {
+                (Some(step), _) => Key::Run(step.workflow_run.clone()),
+                (None, Some(workflow)) => Key::Workflow(workflow.to_owned()),
+                (None, None) => Key::Task(run.spec.task_name().to_owned()),
+            };
             let gone = self.runs.get(&run.name_any()).is_none_or(|there| there.uid() != run.uid());
             if !ledger::is_finished(run) && !gone {
-                return vec![task, Key::Run(run.name_any())];
+                return vec![of, Key::Run(run.name_any())];
             }
             let backfill = run.labels().get(label::BACKFILL).map(|name| Key::Backfill(name.clone()));
             let queued = |run: &&Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
-            let queued = self.runs_of(run.spec.task_name()).filter(queued).map(|run| Key::Run(run.name_any()));
-            std::iter::once(task).chain(backfill).chain(queued).collect()
+            let same = |other: &&Arc<AutomationRun>| {
+                (&other.spec.task_ref, &other.spec.workflow_ref) == (&run.spec.task_ref, &run.spec.workflow_ref)
+            };
+            let queued = self.runs.iter().filter(same).filter(queued).map(|run| Key::Run(run.name_any()));
+            std::iter::once(of).chain(backfill).chain(queued).collect()
         });
         let by_cron_job = cron_jobs.iter().filter_map(|cron_job| Some(Key::Task(cron_job.labels().get(label::TASK)?.clone())));
         let by_job = jobs.iter().filter_map(|job| run_of(job).or_else(|| Some(Key::Task(job.labels().get(label::TASK)?.clone()))));
@@ -239,9 +261,26 @@ impl Caches {
 
     fn task_touched(&self, task: &str) -> Vec<Key> {
         let waiting = self.runs_of(task).filter(|run| admission::is_waiting(run)).map(|run| Key::Run(run.name_any()));
-        let backfills = self.backfills.iter().filter(|backfill| backfill.spec.task_ref.name == task);
+        let backfills = self.backfills.iter().filter(|backfill| backfill.spec.task_name() == task);
         let backfills = backfills.map(|backfill| Key::Backfill(backfill.name_any()));
-        std::iter::once(Key::Task(task.to_owned())).chain(waiting).chain(backfills).collect()
+        let names =
+            |workflow: &&Arc<Workflow>| workflow.spec.steps.iter().any(|step| step.task_ref.as_ref().is_some_and(|t| t.name == task));
+        let workflows = self.workflows.iter().filter(names);
+        let outer = workflows.flat_map(|workflow| {
+            let workflow = workflow.name_any();
+            std::iter::once(Key::Workflow(workflow.clone())).chain(self.backfills_of_workflow(&workflow))
+        });
+        std::iter::once(Key::Task(task.to_owned())).chain(waiting).chain(backfills).chain(outer).collect()
+    }
+
+    fn workflow_touched(&self, workflow: &str) -> Vec<Key> {
+        let waiting = self.runs_of_workflow(workflow).filter(|run| admission::is_waiting(run)).map(|run| Key::Run(run.name_any()));
+        std::iter::once(Key::Workflow(workflow.to_owned())).chain(waiting).chain(self.backfills_of_workflow(workflow)).collect()
+    }
+
+    fn backfills_of_workflow(&self, workflow: &str) -> Vec<Key> {
+        let backfills = self.backfills.iter().filter(|backfill| backfill.spec.workflow_name() == Some(workflow));
+        backfills.map(|backfill| Key::Backfill(backfill.name_any())).collect()
     }
 }
 

@@ -14,7 +14,8 @@ impl Planned {
     pub fn changes(&self) -> &[Change] {
         match self {
             Planned::Task { plan, .. } => &plan.changes,
-            Planned::Run { plan, .. } => &plan.changes,
+            Planned::Run { plan, .. } | Planned::WorkflowRun { plan, .. } => &plan.changes,
+            Planned::Workflow { plan, .. } => &plan.changes,
             Planned::Backfill { plan, .. } => &plan.changes,
         }
     }
@@ -24,7 +25,8 @@ impl Planned {
 pub fn check(planned: &Planned) -> Vec<String> {
     let mut wrong = match planned {
         Planned::Task { plan, now, .. } => common(plan, *now),
-        Planned::Run { plan, now, .. } => common(plan, *now),
+        Planned::Run { plan, now, .. } | Planned::WorkflowRun { plan, now, .. } => common(plan, *now),
+        Planned::Workflow { plan, now, .. } => common(plan, *now),
         Planned::Backfill { plan, now, .. } => common(plan, *now),
     };
     match planned {
@@ -42,6 +44,21 @@ pub fn check(planned: &Planned) -> Vec<String> {
             }
             if plan.changes.iter().any(|change| !is_of_run(change)) {
                 wrong.push(format!("run {name} writes what is not its own: {:?}", plan.changes));
+            }
+        }
+        Planned::WorkflowRun { seen, plan, .. } => {
+            let name = seen.run.name_any();
+            if ledger::is_finished(&seen.run) && *plan != left_alone(plan, seen.run.status.clone().unwrap_or_default()) {
+                wrong.push(format!("finished run {name} is not left alone"));
+            }
+            if plan.changes.iter().any(|change| !matches!(change, Change::CreateRun(_) | Change::CancelRun { .. } | Change::OwnRun { .. }))
+            {
+                wrong.push(format!("run {name} writes what is not its own: {:?}", plan.changes));
+            }
+        }
+        Planned::Workflow { plan, .. } => {
+            if plan.changes.iter().any(is_of_run) {
+                wrong.push(format!("the workflow writes what is its runs': {:?}", plan.changes));
             }
         }
         Planned::Backfill { seen, plan, .. } => {

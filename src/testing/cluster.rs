@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::store::{Denied, Store};
 use crate::{
-    api::{AutomationRun, AutomationTask, Backfill},
+    api::{AutomationRun, AutomationTask, Backfill, Workflow},
     outcome::Trouble,
 };
 
@@ -34,6 +34,7 @@ pub struct Warned {
 pub struct Cluster {
     pub now: Timestamp,
     pub tasks: Store<AutomationTask>,
+    pub workflows: Store<Workflow>,
     pub runs: Store<AutomationRun>,
     pub cron_jobs: Store<CronJob>,
     pub jobs: Store<Job>,
@@ -61,7 +62,7 @@ impl Cluster {
     /// Rises with everything that becomes of any object.
     pub fn version(&self) -> usize {
         let ours = self.tasks.log().len() + self.runs.log().len() + self.backfills.log().len() + self.revisions.log().len();
-        ours + self.cron_jobs.log().len() + self.jobs.log().len() + self.pods.log().len()
+        ours + self.workflows.log().len() + self.cron_jobs.log().len() + self.jobs.log().len() + self.pods.log().len()
     }
 
     pub fn warn(&mut self, about: &impl ResourceExt, reason: &str, message: &str) {
@@ -167,6 +168,14 @@ impl Cluster {
         Ok(self.tasks.put(self.now, task))
     }
 
+    /// Writes a workflow's status where the workflow is still as it was seen.
+    pub fn report_workflow(&mut self, seen: &Workflow, status: crate::api::WorkflowStatus) -> Result<Arc<Workflow>, Denied> {
+        let version = seen.resource_version();
+        let mut workflow = (**present(&self.workflows, &seen.name_any(), &seen.uid().unwrap_or_default(), version.as_deref())?).clone();
+        workflow.status = Some(status);
+        Ok(self.workflows.put(self.now, workflow))
+    }
+
     pub fn suspend_cron_job(&mut self, name: &str, uid: &str) -> Result<(), Denied> {
         let mut cron_job = (**present(&self.cron_jobs, name, uid, None)?).clone();
         cron_job.metadata.annotations.get_or_insert_default().remove(crate::api::label::DESIRED);
@@ -214,6 +223,7 @@ impl Cluster {
             || self.cron_jobs.by_uid(uid).is_some()
             || self.jobs.by_uid(uid).is_some()
             || self.backfills.by_uid(uid).is_some()
+            || self.workflows.by_uid(uid).is_some()
     }
 
     /// The garbage collector: what has owners and none of them left goes; owners that are gone are taken off the rest.

@@ -7,7 +7,7 @@ use crate::api::{Definition, SlotSelection};
 use super::{
     caches::{Lag, Lags},
     people::Act,
-    scenario::Scenario,
+    scenario::{Scenario, TASK},
     script::{End, Life, OnTerm},
     world::World,
 };
@@ -93,8 +93,27 @@ fn kept_by_one_clock_after_the_other() -> Scenario {
         .during(700)
 }
 
+fn a_workflow_backfilled() -> Scenario {
+    let workflow = json!({
+        "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Allow" },
+        "steps": [
+            { "name": "fetch", "taskRef": { "name": TASK } },
+            { "name": "load", "taskRef": { "name": TASK }, "dependsOn": [{ "step": "fetch" }] },
+        ],
+        "history": { "succeeded": 3 },
+    });
+    let backfill = Act::BackfillWorkflow { name: "b1".to_owned(), seconds: 420, select: SlotSelection::Missing, concurrency: 2 };
+    Scenario::new(json!({}), vec![Life::exit(5, 0)])
+        .with_workflow(workflow)
+        .with(40, backfill)
+        .with(50, Act::ChangeImage)
+        .with(55, Act::StepRuns("none".to_owned()))
+        .with(100, Act::StepRuns(TASK.to_owned()))
+        .during(200)
+}
+
 /// Stories in which much happens.
-pub fn known_stories() -> [Scenario; 8] {
+pub fn known_stories() -> [Scenario; 9] {
     [
         nightly_with_back_off(),
         on_demand_and_cancelled(),
@@ -104,6 +123,7 @@ pub fn known_stories() -> [Scenario; 8] {
         queued_by_the_operator(),
         run_again_and_backfilled(),
         kept_by_one_clock_after_the_other(),
+        a_workflow_backfilled(),
     ]
 }
 
@@ -142,6 +162,11 @@ fn what_the_operator_queues_ends_the_same_wherever_it_dies() {
 #[test]
 fn reruns_and_backfills_end_the_same_wherever_the_operator_dies() {
     dies_after_each_write(&run_again_and_backfilled());
+}
+
+#[test]
+fn a_workflow_and_its_backfill_end_the_same_wherever_the_operator_dies() {
+    dies_after_each_write(&a_workflow_backfilled());
 }
 
 #[test]

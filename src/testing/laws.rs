@@ -22,7 +22,7 @@ use crate::{
     api::{AutomationRun, AutomationRunStatus, BackfillPhase, Phase, condition, label},
     ledger,
     outcome::JobSeen,
-    plan::{self, Change, Plan, automation_run, automation_task, backfill},
+    plan::{self, Change, Plan, automation_run, automation_task, backfill, workflow, workflow_run},
 };
 
 /// Every plan of the world, and what is wrong with it by the law.
@@ -48,6 +48,16 @@ fn deterministic_the_same_view_gives_the_same_plan() {
                 other.runs.reverse();
                 other.cron_jobs.reverse();
                 (plan::automation_task::plan(&other, *now) != *plan).then(|| format!("{plan:?}"))
+            }
+            Planned::Workflow { seen, now, plan } => {
+                let mut other = seen.clone();
+                other.runs.reverse();
+                (plan::workflow::plan(&other, *now) != *plan).then(|| format!("{plan:?}"))
+            }
+            Planned::WorkflowRun { seen, now, plan } => {
+                let mut other = seen.clone();
+                other.children.reverse();
+                (plan::workflow_run::plan(&other, *now) != *plan).then(|| format!("{plan:?}"))
             }
             Planned::Backfill { seen, now, plan } => {
                 let mut other = seen.clone();
@@ -132,7 +142,7 @@ fn at_most_once_also_where_two_take_themselves_for_the_leader() {
         let mut world = World::new(scenario);
         // It lags behind where the other does not.
         let lag = Lag { seconds: 2, silent: None };
-        let lags = Lags { tasks: lag, runs: lag, cron_jobs: lag, jobs: lag, pods: lag, backfills: lag };
+        let lags = Lags { tasks: lag, workflows: lag, runs: lag, cron_jobs: lag, jobs: lag, pods: lag, backfills: lag };
         world.rival = Some(Operator::new(lags, Mishaps::default(), world.cluster.now));
         world.run();
         expect_none(&world, made_twice(&world).into_iter().chain(unmade(&world)));
@@ -154,7 +164,12 @@ fn explained_a_run_that_neither_runs_nor_is_finished_says_what_it_waits_on() {
     hold(|scenario| {
         each_plan(scenario, |planned| match planned {
             Planned::Run { seen, plan, .. } => unexplained(seen, plan),
-            Planned::Task { .. } | Planned::Backfill { .. } => None,
+            // What its steps wait on is told of them.
+            Planned::WorkflowRun { seen, plan, .. } => {
+                let told = plan.status.reason.is_some() && plan.status.message.is_some();
+                (!told && !ledger::is_finished(&seen.run)).then(|| format!("{:#?}", plan.status))
+            }
+            Planned::Task { .. } | Planned::Workflow { .. } | Planned::Backfill { .. } => None,
         });
     });
 }
@@ -178,14 +193,29 @@ fn quiet_a_plan_from_the_status_it_would_write_changes_nothing() {
                     .all(|change| matches!(change, Change::DeleteJob { .. } | Change::DeleteRun { .. } | Change::DeleteCronJob { .. }));
                 (next.status != plan.status || !prunes || !next.notices.is_empty()).then(|| format!("{plan:?}\nthen {next:?}"))
             }
+            Planned::Workflow { seen, now, plan } => {
+                let workflow = crate::api::Workflow { status: Some(plan.status.clone()), ..(*seen.workflow).clone() };
+                let next = plan::workflow::plan(&workflow::Seen { workflow: workflow.into(), ..seen.clone() }, *now);
+                // What the status has taken up may go. A slot that is due waits for what it is to run.
+                let more = next.changes.iter().filter(|change| !plan.changes.contains(change));
+                let usual = more.clone().all(|change| matches!(change, Change::DeleteRun { .. } | Change::CreateRun(_)));
+                (!usual || next.status != plan.status && plan.changes.is_empty()).then(|| format!("{plan:?}\nthen {next:?}"))
+            }
+            Planned::WorkflowRun { seen, now, plan } => {
+                let run = AutomationRun { status: Some(plan.status.clone()), ..(*seen.run).clone() };
+                let next = plan::workflow_run::plan(&workflow_run::Seen { run: run.into(), ..seen.clone() }, *now);
+                let more = next.changes.iter().any(|change| !plan.changes.contains(change));
+                (next.status != plan.status || more).then(|| format!("{plan:?}\nthen {next:?}"))
+            }
             Planned::Backfill { seen, now, plan } => {
                 let status = Some(plan.status.clone());
                 let backfill = crate::api::Backfill { status, ..(*seen.backfill).clone() };
                 let next = plan::backfill::plan(&backfill::Seen { backfill: backfill.into(), ..seen.clone() }, *now);
                 let more = next.changes.iter().any(|change| !plan.changes.contains(change));
-                // A run that has ended already is counted in the next pass.
+                // A run that has ended already is counted in the next pass, and runs are made once it is on record of what.
                 let counts = next.status.active.len() < plan.status.active.len();
-                ((next.status != plan.status || more) && !counts).then(|| format!("{plan:?}\nthen {next:?}"))
+                let begins = seen.backfill.status.as_ref().is_none_or(|status| status.revision.is_none()) && plan.status.revision.is_some();
+                ((next.status != plan.status || more) && !counts && !begins).then(|| format!("{plan:?}\nthen {next:?}"))
             }
         });
     });
@@ -197,7 +227,7 @@ fn awake_something_will_bring_the_operator_back_until_the_end() {
         let world = World::ended_with_plans(scenario);
         let asleep = world.operator.planned.iter().flatten().filter_map(|planned| match planned {
             Planned::Run { seen, plan, .. } => fell_asleep(seen, plan),
-            Planned::Task { .. } | Planned::Backfill { .. } => None,
+            Planned::Task { .. } | Planned::Workflow { .. } | Planned::WorkflowRun { .. } | Planned::Backfill { .. } => None,
         });
         expect_none(&world, asleep);
         // The worlds end when nothing is due any more: whatever is unfinished then would be so for ever.
@@ -313,6 +343,8 @@ fn is_still_about(world: &World, planned: &Planned) -> bool {
     let there = match planned {
         Planned::Task { seen, .. } => world.cluster.tasks.by_uid(&seen.task.uid().unwrap_or_default()).is_some(),
         Planned::Run { seen, .. } => world.cluster.runs.by_uid(&seen.run.uid().unwrap_or_default()).is_some(),
+        Planned::Workflow { seen, .. } => world.cluster.workflows.by_uid(&seen.workflow.uid().unwrap_or_default()).is_some(),
+        Planned::WorkflowRun { seen, .. } => world.cluster.runs.by_uid(&seen.run.uid().unwrap_or_default()).is_some(),
         Planned::Backfill { seen, .. } => world.cluster.backfills.by_uid(&seen.backfill.uid().unwrap_or_default()).is_some(),
     };
     let taken_away = planned.changes().iter().any(|change| match change {
@@ -335,9 +367,12 @@ fn moves_backwards(world: &World, stale: &Planned) -> Vec<String> {
     let reported = match stale {
         // What may wait is not written: the operator looks again.
         Planned::Task { plan, now, .. } if plan.may_wait(*now) => Ok(None),
-        Planned::Run { plan, now, .. } if plan.may_wait(*now) => Ok(None),
+        Planned::Run { plan, now, .. } | Planned::WorkflowRun { plan, now, .. } if plan.may_wait(*now) => Ok(None),
+        Planned::Workflow { plan, now, .. } if plan.may_wait(*now) => Ok(None),
         Planned::Task { seen, plan, .. } => other.operator.report_task(&mut other.cluster, &seen.task, plan.status.clone()),
         Planned::Run { seen, plan, .. } => other.operator.report_run(&mut other.cluster, &seen.run, None, plan.status.clone()),
+        Planned::Workflow { seen, plan, .. } => other.operator.report_workflow(&mut other.cluster, &seen.workflow, plan.status.clone()),
+        Planned::WorkflowRun { seen, plan, .. } => other.operator.report_run(&mut other.cluster, &seen.run, None, plan.status.clone()),
         Planned::Backfill { seen, plan, .. } => other.operator.report_backfill(&mut other.cluster, &seen.backfill, plan.status.clone()),
     };
     drop(reported);

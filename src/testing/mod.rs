@@ -32,6 +32,7 @@ mod settle;
 mod slots;
 mod stories;
 mod strategies;
+mod workflow_backfills;
 
 /// Where everything is.
 const NAMESPACE: &str = "ns";

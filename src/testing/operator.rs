@@ -14,8 +14,8 @@ use super::{
     observe,
 };
 use crate::{
-    api::{AutomationRunStatus, AutomationTaskStatus, BackfillStatus},
-    plan::{self, Plan, automation_run, automation_task, backfill},
+    api::{AutomationRunStatus, AutomationTaskStatus, BackfillStatus, WorkflowStatus},
+    plan::{self, Plan, automation_run, automation_task, backfill, workflow, workflow_run},
 };
 
 /// A watch that has said nothing for this long is not waited for, as in `controller::expectations`.
@@ -37,6 +37,8 @@ pub struct Mishaps {
 pub enum Planned {
     Task { seen: automation_task::Seen, now: Timestamp, plan: Plan<AutomationTaskStatus> },
     Run { seen: automation_run::Seen, now: Timestamp, plan: Plan<AutomationRunStatus> },
+    Workflow { seen: workflow::Seen, now: Timestamp, plan: Plan<WorkflowStatus> },
+    WorkflowRun { seen: workflow_run::Seen, now: Timestamp, plan: Plan<AutomationRunStatus> },
     Backfill { seen: backfill::Seen, now: Timestamp, plan: Plan<BackfillStatus> },
 }
 
@@ -187,6 +189,14 @@ impl Operator {
                 let seen = observe::task(cluster, caches, caches.tasks.get(name)?.clone());
                 Planned::Task { plan: plan::automation_task::plan(&seen, now), seen, now }
             }
+            Key::Workflow(name) => {
+                let seen = observe::workflow(cluster, caches, caches.workflows.get(name)?);
+                Planned::Workflow { plan: plan::workflow::plan(&seen, now), seen, now }
+            }
+            Key::Run(name) if caches.runs.get(name)?.spec.workflow_ref.is_some() => {
+                let seen = observe::workflow_run(cluster, caches, caches.runs.get(name)?);
+                Planned::WorkflowRun { plan: plan::workflow_run::plan(&seen, now), seen, now }
+            }
             Key::Run(name) => {
                 let seen = observe::run(cluster, caches, caches.runs.get(name)?);
                 Planned::Run { plan: plan::automation_run::plan(&seen, now), seen, now }
@@ -203,6 +213,8 @@ impl Operator {
         let ended = match planned {
             Planned::Task { seen, plan, .. } => self.carry_out_task(cluster, key, seen, plan),
             Planned::Run { seen, plan, .. } => self.carry_out_run(cluster, key, seen, plan),
+            Planned::Workflow { seen, plan, .. } => self.carry_out_workflow(cluster, key, seen, plan),
+            Planned::WorkflowRun { seen, plan, .. } => self.carry_out_workflow_run(cluster, key, seen, plan),
             Planned::Backfill { seen, plan, .. } => self.carry_out_backfill(cluster, key, seen, plan),
         };
         match ended {
@@ -265,7 +277,51 @@ impl Operator {
         let before = seen.run.status.as_ref();
         let differs = before.map_or(plan.status != AutomationRunStatus::default(), |before| *before != plan.status);
         if differs && (self.tells_all || !plan.may_wait(cluster.now)) {
-            let version = applied.version_of_run();
+            let version = applied.version_of_run(&seen.run);
+            applied.wrote.extend(self.report_run(cluster, &seen.run, version, plan.status)?);
+        }
+        self.expect(key, applied, cluster.now);
+        Ok(plan.wake)
+    }
+
+    fn carry_out_workflow(
+        &mut self,
+        cluster: &mut Cluster,
+        key: &Key,
+        mut seen: workflow::Seen,
+        mut plan: Plan<WorkflowStatus>,
+    ) -> Result<Option<Timestamp>, Failure> {
+        let mut applied = self.apply(cluster, &plan.changes)?;
+        if applied.answers() {
+            seen.refusals = std::mem::take(&mut applied.refusals);
+            seen.runs_made = std::mem::take(&mut applied.runs_made);
+            seen.revisions_made = std::mem::take(&mut applied.revisions_made);
+            plan = plan::workflow::plan(&seen, cluster.now);
+        }
+        let differs = seen.workflow.status.as_ref() != Some(&plan.status);
+        if differs && (self.tells_all || !plan.may_wait(cluster.now)) {
+            applied.wrote.extend(self.report_workflow(cluster, &seen.workflow, plan.status)?);
+        }
+        self.expect(key, applied, cluster.now);
+        Ok(plan.wake)
+    }
+
+    fn carry_out_workflow_run(
+        &mut self,
+        cluster: &mut Cluster,
+        key: &Key,
+        mut seen: workflow_run::Seen,
+        mut plan: Plan<AutomationRunStatus>,
+    ) -> Result<Option<Timestamp>, Failure> {
+        let mut applied = self.apply(cluster, &plan.changes)?;
+        if !applied.refusals.is_empty() {
+            seen.refusals = std::mem::take(&mut applied.refusals);
+            plan = plan::workflow_run::plan(&seen, cluster.now);
+        }
+        let before = seen.run.status.as_ref();
+        let differs = before.map_or(plan.status != AutomationRunStatus::default(), |before| *before != plan.status);
+        if differs && (self.tells_all || !plan.may_wait(cluster.now)) {
+            let version = applied.version_of_run(&seen.run);
             applied.wrote.extend(self.report_run(cluster, &seen.run, version, plan.status)?);
         }
         self.expect(key, applied, cluster.now);

@@ -5,9 +5,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use super::{NAMESPACE, cluster::Cluster, cron_job_controller, job_controller, operator::Operator, scenario::TASK, store::Store};
+use super::{
+    NAMESPACE,
+    cluster::Cluster,
+    cron_job_controller, job_controller,
+    operator::Operator,
+    scenario::{TASK, WORKFLOW},
+    store::Store,
+};
 use crate::{
-    api::{AutomationRun, BackfillSpec, CatchUpPolicy, ConcurrencyPolicy, Definition, SlotRange, SlotSelection, label},
+    api::{AutomationRun, BackfillSpec, CatchUpPolicy, ConcurrencyPolicy, Definition, SlotRange, SlotSelection, TaskRef, label},
     ledger,
 };
 
@@ -44,12 +51,22 @@ pub enum Act {
         select: SlotSelection,
         concurrency: i32,
     },
+    /// The same of the workflow.
+    BackfillWorkflow {
+        name: String,
+        seconds: i64,
+        select: SlotSelection,
+        concurrency: i32,
+    },
+    /// The workflow's first step runs the task of that name.
+    StepRuns(String),
+    DeleteWorkflow,
     /// Cancels the first backfill.
     CancelBackfill,
     /// Pauses the first backfill, or lets it go on.
     SuspendBackfill(bool),
     DeleteBackfill,
-    /// The task has no schedule any more.
+    /// Task and workflow have no schedule any more.
     Unschedule,
     DeleteTask,
     DeleteCronJob,
@@ -70,7 +87,10 @@ pub enum Act {
 impl Act {
     /// Whether it takes evidence away, so that nobody can be sure of how a run went.
     pub fn destroys(&self) -> bool {
-        matches!(self, Act::DeleteTask | Act::DeleteCronJob | Act::DeleteJob(_) | Act::DeleteRun(_) | Act::DeleteBackfill)
+        matches!(
+            self,
+            Act::DeleteTask | Act::DeleteWorkflow | Act::DeleteCronJob | Act::DeleteJob(_) | Act::DeleteRun(_) | Act::DeleteBackfill
+        )
     }
 
     #[expect(clippy::too_many_lines, reason = "one act after the other")]
@@ -131,14 +151,15 @@ impl Act {
                 }
             }
             Act::Backfill { name, seconds, select, concurrency } => {
-                let range = SlotRange { from: Time(now - SignedDuration::from_secs(*seconds)), to: Time(now) };
-                let spec = json!({ "taskRef": { "name": TASK }, "range": range, "select": select, "concurrency": concurrency });
-                let meta = json!({ "name": name, "namespace": NAMESPACE });
-                let backfill = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "Backfill", "metadata": meta, "spec": spec });
-                if let Ok(backfill) = serde_json::from_value(backfill) {
-                    drop(cluster.backfills.create(now, backfill));
-                }
+                let spec = json!({ "taskRef": { "name": TASK }, "select": select, "concurrency": concurrency });
+                create_backfill(cluster, name, *seconds, spec);
             }
+            Act::BackfillWorkflow { name, seconds, select, concurrency } => {
+                let spec = json!({ "workflowRef": { "name": WORKFLOW }, "select": select, "concurrency": concurrency });
+                create_backfill(cluster, name, *seconds, spec);
+            }
+            Act::StepRuns(task) => edit_workflow(cluster, |spec| spec.steps[0].task_ref = Some(TaskRef { name: task.clone() })),
+            Act::DeleteWorkflow => cluster.workflows.remove(now, WORKFLOW),
             Act::CancelBackfill => edit_backfill(cluster, |spec| spec.cancel = Some(true)),
             Act::SuspendBackfill(suspend) => edit_backfill(cluster, |spec| spec.suspend = Some(*suspend)),
             Act::DeleteBackfill => {
@@ -146,7 +167,10 @@ impl Act {
                     cluster.backfills.remove(now, &name);
                 }
             }
-            Act::Unschedule => edit_task(cluster, |spec| spec.schedule = None),
+            Act::Unschedule => {
+                edit_task(cluster, |spec| spec.schedule = None);
+                edit_workflow(cluster, |spec| spec.schedule = None);
+            }
             Act::DeleteTask => cluster.tasks.remove(now, TASK),
             Act::DeleteCronJob => {
                 if let Some(name) = choose(&cluster.cron_jobs, 0, |_| true) {
@@ -201,6 +225,25 @@ fn create_run(cluster: &mut Cluster, name: &str, spec: &serde_json::Value) {
         // A name that is taken is refused, as people are.
         drop(cluster.runs.create(cluster.now, run));
     }
+}
+
+/// Asks for the slots of the last so many seconds.
+fn create_backfill(cluster: &mut Cluster, name: &str, seconds: i64, mut spec: serde_json::Value) {
+    let now = cluster.now;
+    spec["range"] = json!(SlotRange { from: Time(now - SignedDuration::from_secs(seconds)), to: Time(now) });
+    let meta = json!({ "name": name, "namespace": NAMESPACE });
+    let backfill = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "Backfill", "metadata": meta, "spec": spec });
+    if let Ok(backfill) = serde_json::from_value(backfill) {
+        drop(cluster.backfills.create(now, backfill));
+    }
+}
+
+fn edit_workflow(cluster: &mut Cluster, change: impl FnOnce(&mut crate::api::WorkflowSpec)) {
+    let now = cluster.now;
+    cluster.workflows.edit(now, WORKFLOW, |workflow| {
+        change(&mut workflow.spec);
+        workflow.metadata.generation = workflow.metadata.generation.map(|generation| generation + 1);
+    });
 }
 
 fn edit_backfill(cluster: &mut Cluster, change: impl FnOnce(&mut BackfillSpec)) {

@@ -10,10 +10,12 @@ use super::{
     people::Act,
     script::{Life, Script},
 };
-use crate::api::{AutomationTask, Contract};
+use crate::api::{AutomationTask, Contract, Workflow};
 
 /// The name of the one task.
 pub const TASK: &str = "t";
+/// The name of the one workflow, where there is one.
+pub const WORKFLOW: &str = "w";
 
 /// When every world begins: half a minute before the first slot.
 pub fn start() -> Timestamp {
@@ -27,12 +29,14 @@ pub struct Scenario {
     pub seed: u64,
     /// The task's spec, without what all have.
     pub spec: Value,
+    /// The workflow's spec, without what all have, where there is one.
+    pub workflow: Option<Value>,
     pub script: Script,
     /// What people do, so many seconds after the beginning.
     pub acts: Vec<(i64, Act)>,
     pub lags: Lags,
     pub mishaps: Mishaps,
-    /// After so many seconds the task loses its schedule, and what goes on comes to its end.
+    /// After so many seconds task and workflow lose their schedule, and what goes on comes to its end.
     pub seconds: i64,
 }
 
@@ -42,12 +46,18 @@ impl Scenario {
         Self {
             seed: 7,
             spec,
+            workflow: None,
             script: Script(vec![lives]),
             acts: Vec::new(),
             lags: Lags::default(),
             mishaps: Mishaps::default(),
             seconds: 600,
         }
+    }
+
+    /// There is a workflow too.
+    pub fn with_workflow(self, spec: Value) -> Self {
+        Self { workflow: Some(spec), ..self }
     }
 
     /// Somebody creates a run at the beginning.
@@ -78,6 +88,15 @@ impl Scenario {
         let meta = json!({ "name": TASK, "namespace": NAMESPACE });
         let task = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationTask", "metadata": meta, "spec": spec });
         serde_json::from_value(task).expect("a task")
+    }
+
+    /// The workflow as people create it.
+    pub fn workflow(&self) -> Option<Workflow> {
+        let mut spec = self.workflow.clone()?;
+        spec["owner"] = json!({ "team": "data" });
+        let meta = json!({ "name": WORKFLOW, "namespace": NAMESPACE });
+        let workflow = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "Workflow", "metadata": meta, "spec": spec });
+        Some(serde_json::from_value(workflow).expect("a workflow"))
     }
 
     pub fn contract(&self) -> Contract {

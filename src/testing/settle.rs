@@ -55,7 +55,8 @@ pub fn essence(cluster: &Cluster) -> Vec<String> {
         status.cron_jobs.iter_mut().for_each(|record| record.generation = 0);
         format!("{} {status:?}", task.name_any())
     });
+    let workflows = cluster.workflows.iter().map(|workflow| format!("{} {:?}", workflow.name_any(), workflow.status));
     let backfills = cluster.backfills.iter().map(|backfill| format!("{} {:?}", backfill.name_any(), backfill.status));
     let revisions = cluster.revisions.iter().map(|revision| revision.name_any());
-    tasks.chain(runs).chain(cron_jobs).chain(jobs).chain(pods).chain(backfills).chain(revisions).collect()
+    tasks.chain(workflows).chain(runs).chain(cron_jobs).chain(jobs).chain(pods).chain(backfills).chain(revisions).collect()
 }

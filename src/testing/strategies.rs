@@ -36,6 +36,7 @@ pub fn any_scenario() -> impl Strategy<Value = Scenario> {
     (any::<u64>(), spec(), script(), acts(), lags(), mishaps()).prop_map(|(seed, spec, script, acts, lags, mishaps)| Scenario {
         seed,
         spec,
+        workflow: None,
         script,
         acts,
         lags,
@@ -238,6 +239,7 @@ fn lags() -> impl Strategy<Value = Lags> {
     };
     (lag(), lag(), lag(), lag(), lag(), lag()).prop_map(|(tasks, runs, cron_jobs, jobs, pods, backfills)| Lags {
         tasks,
+        workflows: tasks,
         runs,
         cron_jobs,
         jobs,

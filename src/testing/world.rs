@@ -48,6 +48,7 @@ impl World {
         let mut cluster = Cluster { now, ..Cluster::default() };
         // The store is empty: the name is free.
         drop(cluster.tasks.create(now, scenario.task()));
+        drop(scenario.workflow().map(|workflow| cluster.workflows.create(now, workflow)));
         Self {
             cluster,
             operator: Operator::new(scenario.lags, scenario.mishaps.clone(), now),

@@ -22,7 +22,15 @@ async fn refuses_a_backfill_of_nothing_or_of_too_much() {
         let cases = vec![
             rejects("a name of 41 characters", backfill_named(&"a".repeat(41), "{}"), "metadata.name", "at most 40 characters"),
             rejects("a name with dots", backfill_named("november.2026", "{}"), "metadata.name", "without dots"),
-            rejects("no task", backfill("taskRef: null"), "spec.taskRef", "Required"),
+            rejects("neither task nor workflow", backfill("taskRef: null"), "spec", "needs exactly one of taskRef and workflowRef"),
+            rejects("task and workflow", backfill("workflowRef: {name: prices}"), "spec", "needs exactly one of taskRef and workflowRef"),
+            rejects(
+                "a workflow that is no name",
+                backfill("{taskRef: null, workflowRef: {name: Prices}}"),
+                "spec.workflowRef.name",
+                "must be the name of a workflow",
+            ),
+            rejects("a workflow without a name", backfill("{taskRef: null, workflowRef: {}}"), "spec.workflowRef.name", "Required"),
             rejects(
                 "a task that is no name",
                 backfill("taskRef: {name: Nightly Import}"),
@@ -98,6 +106,7 @@ async fn accepts_a_backfill_as_people_write_it() {
         install_crds(&client).await;
         let cases = vec![
             accepts("the least that a backfill needs", backfill("{}")),
+            accepts("a workflow", backfill("{taskRef: null, workflowRef: {name: prices}}")),
             accepts("a name of 40 characters", backfill_named(&"a".repeat(40), "{}")),
             accepts("a list of slots", backfill("{range: null, slots: ['2026-11-02T02:30:00Z', '2026-11-05T03:30:00+01:00']}")),
             accepts("an end that is far away", backfill("range: {from: '2026-11-02T02:30:00Z', to: '9998-12-31T23:59:59Z'}")),
@@ -129,6 +138,8 @@ async fn begins_once_pauses_at_will_and_ends_once() {
         let planned = create(&client, &namespace, &planned, Keep::Stored).await.expect("the server takes it");
         let listed = backfill_named("listed", "{range: null, slots: ['2026-11-02T02:30:00Z']}");
         let listed = create(&client, &namespace, &listed, Keep::Stored).await.expect("the server takes it");
+        let of_workflow = backfill_named("of-workflow", "{taskRef: null, workflowRef: {name: prices}, dryRun: true}");
+        let of_workflow = create(&client, &namespace, &of_workflow, Keep::Stored).await.expect("the server takes it");
         let change = async |of: &Value, spec: Value, keep| patch(&client, &namespace, of, &json!({ "spec": spec }), keep).await;
         let refused = async |of: &Value, spec: Value, field: &str| {
             let said = change(of, spec.clone(), Keep::DryRun).await.expect_err("the change is refused");
@@ -138,6 +149,9 @@ async fn begins_once_pauses_at_will_and_ends_once() {
             );
         };
         refused(&planned, json!({ "taskRef": { "name": "other" } }), "taskRef of a backfill").await;
+        refused(&planned, json!({ "taskRef": null, "workflowRef": { "name": "nightly-import" } }), "taskRef of a backfill").await;
+        refused(&of_workflow, json!({ "workflowRef": { "name": "other" } }), "workflowRef of a backfill").await;
+        refused(&of_workflow, json!({ "workflowRef": null, "taskRef": { "name": "prices" } }), "workflowRef of a backfill").await;
         refused(&planned, json!({ "range": { "to": "2026-12-31T23:59:59Z" } }), "range of a backfill").await;
         refused(&planned, json!({ "range": null, "slots": ["2026-11-02T02:30:00Z"] }), "range of a backfill").await;
         refused(&planned, json!({ "select": "All" }), "select of a backfill").await;
@@ -152,6 +166,7 @@ async fn begins_once_pauses_at_will_and_ends_once() {
             change(&listed, open.clone(), Keep::Stored).await.unwrap_or_else(|e| panic!("listed, {open}: {e}"));
         }
 
+        change(&of_workflow, json!({ "dryRun": false }), Keep::Stored).await.expect("it can begin");
         change(&planned, json!({ "dryRun": false }), Keep::Stored).await.expect("it can begin");
         refused(&planned, json!({ "dryRun": true }), "spec.dryRun").await;
         for open in [json!({ "suspend": true }), json!({ "suspend": false, "concurrency": 4 }), json!({ "dryRun": null })] {

@@ -113,6 +113,7 @@ async fn kubectl_explains_every_field() {
         ("atask.spec.schedule.exclude", "2026-12-25"),
         ("atask.spec.parameters.fromSlot", "format(slot, '%Y-%m-%d')"),
         ("abackfill.spec.range", "to\t<string> -required-"),
+        ("abackfill.spec.workflowRef", "The backfill does not begin before the workflow can be run"),
         ("abackfill.spec.dryRun", "Set it to false to begin"),
     ] {
         let said = explain(path).await;

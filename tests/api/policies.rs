@@ -134,6 +134,13 @@ async fn only_the_operator_creates_the_run_of_a_slot() {
             ("a name of a backfill's", named("november-bf-29934567"), "metadata.name", of_backfill),
             ("a name of an old backfill's", named("november-bf-1234567"), "metadata.name", of_backfill),
             (
+                "a run of a backfill of a workflow",
+                run_named("by-hand", "{taskRef: null, workflowRef: {name: a}, trigger: Backfill, scheduledTime: '2026-01-31T02:30:00Z'}"),
+                "spec.trigger: Backfill",
+                "name a run in rerunOf to repeat it",
+            ),
+            ("tonight's name of a workflow", named("nightly-import-wf-29934567"), "metadata.name", slot),
+            (
                 "the record of a Job",
                 marked("annotations", "nightshift.dev/adopted-job"),
                 "metadata.annotations[nightshift.dev/adopted-job]",

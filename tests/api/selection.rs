@@ -80,17 +80,24 @@ async fn tasks_are_selected_by_team() {
 }
 
 #[tokio::test]
-async fn backfills_are_selected_by_task_and_phase() {
+async fn backfills_are_selected_by_task_workflow_and_phase() {
     with_temp_namespace(async |client, namespace| {
         install_crds(&client).await;
         let api = Api::<Backfill>::namespaced(client.clone(), &namespace);
         let operator = operator_client().await;
-        for (name, task, phase) in [("a-1", "a", "Finished"), ("a-2", "a", "Running"), ("b-1", "b", "Finished")] {
-            let backfill = backfill_named(name, &format!("{{taskRef: {{name: {task}}}, dryRun: true}}"));
+        for (name, runs, phase) in [
+            ("a-1", "taskRef: {name: a}", "Finished"),
+            ("a-2", "taskRef: {name: a}", "Running"),
+            ("b-1", "taskRef: {name: b}", "Finished"),
+            ("w-1", "taskRef: null, workflowRef: {name: a}", "Running"),
+        ] {
+            let backfill = backfill_named(name, &format!("{{{runs}, dryRun: true}}"));
             let stored = create(&client, &namespace, &backfill, Keep::Stored).await.expect("a backfill");
             patch_status(&operator, &namespace, &stored, &json!({ "phase": phase }), Keep::Stored).await.expect("a status");
         }
-        for (selector, wanted) in [("spec.taskRef.name=a", "a-1 a-2"), ("status.phase=Finished,spec.taskRef.name!=a", "b-1")] {
+        for (selector, wanted) in
+            [("spec.taskRef.name=a", "a-1 a-2"), ("spec.workflowRef.name=a", "w-1"), ("status.phase=Finished,spec.taskRef.name!=a", "b-1")]
+        {
             let found = api.list(&ListParams::default().fields(selector)).await.expect("the field is selectable");
             let found: Vec<String> = found.iter().map(ResourceExt::name_any).collect();
             assert_eq!(found.join(" "), wanted, "{selector}");
@@ -108,6 +115,8 @@ async fn short_names_and_the_category_print_columns() {
         create(&client, &namespace, &backfill_named("november", "{taskRef: {name: import-that-is-not}}"), Keep::Stored)
             .await
             .expect("a backfill");
+        let of_workflow = backfill_named("of-workflow", "{taskRef: null, workflowRef: {name: prices}}");
+        create(&client, &namespace, &of_workflow, Keep::Stored).await.expect("a backfill");
         create(&client, &namespace, &workflow_named("nightly", "{}"), Keep::Stored).await.expect("a workflow");
         let get = async |what: &str, wide: &str| {
             let table = kubectl_ok(&["get", what, "--namespace", &namespace, "--output", wide], None).await;
@@ -120,8 +129,10 @@ async fn short_names_and_the_category_print_columns() {
         assert_eq!(get("atask", "wide").await.0, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE CLOCK ACTIVE STATUS");
         assert_eq!(get("arun", "").await.0, "NAME RUNS PHASE OUTCOME REASON ATTEMPTS DURATION AGE");
         assert_eq!(get("arun", "wide").await.0, "NAME RUNS PHASE OUTCOME REASON ATTEMPTS DURATION AGE SLOT OF TRIGGER MESSAGE");
-        assert_eq!(get("abackfill", "").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE");
-        assert_eq!(get("abackfill", "wide").await.0, "NAME TASK PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
+        assert_eq!(get("abackfill", "").await.0, "NAME RUNS PHASE PROGRESS FAILED OUTCOME AGE");
+        let (title, table) = get("abackfill", "wide").await;
+        assert_eq!(title, "NAME RUNS PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
+        assert!(table.contains("import-that-is-not") && table.contains("prices"), "{table}");
         assert_eq!(get("awf", "").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE");
         assert_eq!(get("awf", "wide").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
         let (_, all) = get("nightshift", "name").await;

@@ -117,7 +117,7 @@ fn values(seen: &Seen, task: &AutomationTask, identity: &Identity) -> Result<Vec
             given.extend(computed.into_iter().filter(|value| identity.parameters.iter().all(|known| known.name != value.name)));
         }
     }
-    build::parameters::resolve(&task.spec.parameters, &given)
+    build::parameters::resolve("task", &task.spec.parameters, &given)
 }
 
 /// Another run must end first. That it has ended is told by its watch.

@@ -46,7 +46,7 @@ pub struct Seen {
     pub names_taken: Vec<String>,
     /// Its revisions, where the definition has changed.
     pub revisions: Vec<RevisionSeen>,
-    /// Backfills of the task that are not finished.
+    /// Its backfills.
     pub backfills: Vec<Arc<Backfill>>,
     /// CronJobs as the API server returned them from this pass's writes.
     pub written: Vec<CronJobSeen>,

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{AFTER_SLOT, Seen};
 use crate::{
-    api::{AutomationRun, AutomationTaskStatus, Backfill, Outcome, label},
+    api::{AutomationRun, AutomationTaskStatus, Outcome, label},
     ledger,
     outcome::JobSeen,
     plan::{Change, backfill},
@@ -18,13 +18,11 @@ pub(in crate::plan) const NO_DATA_JOB_SECONDS: i64 = 300;
 
 /// Whether somebody has yet to look at the run: the backfill that counts it, or a rerun that repeats it.
 fn is_needed(seen: &Seen, run: &AutomationRun) -> bool {
-    let of = run.metadata.labels.as_ref().and_then(|labels| labels.get(label::BACKFILL));
-    let counts = |backfill: &Arc<Backfill>| backfill.metadata.name.as_ref() == of && !backfill::has_counted(backfill, run);
     let repeats = |other: &Arc<AutomationRun>| {
         let known = other.status.as_ref().is_some_and(|status| status.idempotency_key.is_some());
         !known && !ledger::is_finished(other) && other.spec.rerun_of == run.metadata.name
     };
-    of.is_some() && seen.backfills.iter().any(counts) || seen.runs.iter().any(repeats)
+    backfill::is_yet_to_count(&seen.backfills, run) || seen.runs.iter().any(repeats)
 }
 
 /// Deletes what is recorded and no longer kept: first the Job and, once it is seen to be gone, its run, since a Job

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{RevisionSeen, Seen};
-use crate::{api::AutomationTaskStatus, build, plan::Change};
+use crate::{
+    api::AutomationTaskStatus,
+    build,
+    plan::{Change, backfill},
+};
 
 /// How many of the newest are kept even where no run needs them.
 const KEPT: usize = 10;
@@ -23,7 +27,7 @@ pub(super) fn keep(seen: &Seen, before: &AutomationTaskStatus) -> Vec<Change> {
 fn superfluous<'a>(seen: &'a Seen, present: &str) -> Vec<&'a RevisionSeen> {
     let mut needed: BTreeSet<&str> = BTreeSet::from([present]);
     needed.extend(seen.jobs.iter().filter_map(|job| job.revision.as_deref()));
-    needed.extend(seen.backfills.iter().filter_map(|backfill| backfill.status.as_ref()?.revision.as_deref()));
+    needed.extend(backfill::needed_revisions(&seen.backfills));
     beyond(&seen.revisions, &needed)
 }
 

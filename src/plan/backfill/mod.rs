@@ -1,23 +1,27 @@
 //! What to do about a backfill: start the runs of its slots, a few at a time, and count how they end.
 
+mod needs;
 mod record;
 mod report;
 mod slots;
+mod subject;
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+pub(super) use needs::{is_yet_to_count, needed_revisions};
 use record::Record;
 use report::{Course, into_plan};
 use slots::{Span, span};
+pub use subject::{Definition, Subject};
 
-use super::{Change, Plan, Refusal, RefusalKind, automation_run, automation_task};
+use super::{Change, Plan, Refusal, RefusalKind, workflow};
 use crate::{
     api::{
-        AutomationRun, AutomationTask, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillStatus, ClockKind, Outcome,
-        Parameter, RunResult, SlotOrder, SlotSelection, condition, label,
+        self, AutomationRun, Backfill, BackfillFailure, BackfillPhase, BackfillRun, BackfillSpec, BackfillStatus, ClockKind, Outcome,
+        Parameter, RunResult, SlotSelection, label,
     },
     build::{self, SlotRun},
     ledger,
@@ -37,11 +41,11 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub struct Seen {
     /// The backfill.
     pub backfill: Arc<Backfill>,
-    /// Its task as it is now.
-    pub task: Option<Arc<AutomationTask>>,
-    /// The definition that its runs take, where that is not the task as it is now.
-    pub frozen: Option<automation_run::Frozen>,
-    /// The runs of its task.
+    /// Its task or workflow, as it is now.
+    pub subject: Option<Subject>,
+    /// What its runs take: what it has begun with or, where it has not begun, what there is now; or why there is nothing to run.
+    pub definition: Result<Definition, Wrong>,
+    /// The runs of its task or workflow.
     pub runs: Vec<Arc<AutomationRun>>,
     /// Slots that Kubernetes has started, and whose runs are still to come.
     pub slots_under_way: Vec<Timestamp>,
@@ -53,38 +57,47 @@ pub struct Seen {
     pub refusals: Vec<Refusal>,
 }
 
-/// Whether a run of the backfill's that has ended is counted on its status, so that the run may go.
-pub(super) fn has_counted(backfill: &Backfill, run: &AutomationRun) -> bool {
-    let status = backfill.status.clone().unwrap_or_default();
-    if status.phase == Some(BackfillPhase::Finished) || !is_own(backfill, run) {
-        return true;
-    }
-    let listed = status.active.iter().any(|entry| Some(&entry.run) == run.metadata.name.as_ref());
-    let newest_first = backfill.spec.order == Some(SlotOrder::NewestFirst);
-    let decided = status
-        .decided_through
-        .zip(run.spec.scheduled_time.as_ref())
-        .is_some_and(|(through, slot)| if newest_first { slot.0 >= through.0 } else { slot.0 <= through.0 });
-    decided && !listed
-}
-
 /// Whether the run is this backfill's: one of the same name that was before it had runs of the same names.
 fn is_own(backfill: &Backfill, run: &AutomationRun) -> bool {
     run.metadata.annotations.as_ref().and_then(|annotations| annotations.get(label::BACKFILL_UID)) == backfill.metadata.uid.as_ref()
 }
 
 /// Why a backfill cannot be carried out.
-struct Wrong {
-    reason: &'static str,
-    message: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// In one word.
+    pub reason: &'static str,
+    /// In a sentence, with the fix.
+    pub message: String,
     /// Whether it takes a human: nothing that happens by itself will mend it.
-    stalled: bool,
+    pub stalled: bool,
     /// When it mends itself.
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
-fn wrong(reason: &'static str, message: String) -> Wrong {
-    Wrong { reason, message, stalled: true, until: None }
+impl Wrong {
+    /// What only a human can mend.
+    fn of(reason: &'static str, message: String) -> Self {
+        Self { reason, message, stalled: true, until: None }
+    }
+
+    /// The task or workflow is not there, and may come.
+    fn not_found(spec: &BackfillSpec) -> Self {
+        let Some(workflow) = spec.workflow_name() else {
+            let name = spec.task_name();
+            let message = format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name");
+            return Self { stalled: false, ..Self::of("TaskNotFound", message) };
+        };
+        Self { stalled: false, ..Self::of(workflow::NOT_FOUND, workflow::not_found(workflow)) }
+    }
+
+    /// What it has begun with is not there any more.
+    #[must_use]
+    pub fn gone(revision: &str) -> Self {
+        let message =
+            format!("the definition that it began with is gone: there is no ControllerRevision {revision}; create another Backfill");
+        Self::of("RevisionGone", message)
+    }
 }
 
 /// Plans a backfill.
@@ -112,54 +125,38 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<BackfillStatus> {
     into_plan(seen, &before, course, now)
 }
 
-/// What a backfill needs to know of its task.
+/// What a backfill needs to know of its task or workflow.
 struct Known {
-    task: Arc<AutomationTask>,
+    definition: Definition,
+    /// The schedule whose slots it runs, as it is written.
+    written: api::Schedule,
     schedule: Schedule,
     span: Span,
-    revision: String,
 }
 
 /// What the backfill is about, frozen when it begins.
 fn known(seen: &Seen, before: &BackfillStatus, now: Timestamp) -> Result<Known, Wrong> {
     let spec = &seen.backfill.spec;
-    let name = &spec.task_ref.name;
-    let present = seen.task.as_ref().filter(|task| task.metadata.deletion_timestamp.is_none());
-    let task = match &seen.frozen {
-        Some(automation_run::Frozen::Task(task)) => task,
-        Some(automation_run::Frozen::Gone(revision)) => {
-            let message =
-                format!("the definition that it began with is gone: there is no ControllerRevision {revision}; create another Backfill");
-            return Err(wrong("RevisionGone", message));
-        }
-        None => present.ok_or_else(|| Wrong {
-            reason: "TaskNotFound",
-            message: format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name"),
-            stalled: false,
-            until: None,
-        })?,
-    };
-    let written = match (&before.schedule, present) {
+    let (kind, name) = (spec.kind(), spec.name());
+    let mut definition = seen.definition.clone()?;
+    let written = match (&before.schedule, &seen.subject) {
         (Some(began_with), _) => began_with.clone(),
-        (None, Some(present)) => {
-            automation_task::accept(present, now)
-                .map_err(|rejected| wrong(rejected.reason, format!("task {name}: {}", rejected.message)))?;
-            let none = || {
-                wrong("NoSchedule", format!("spec.taskRef: task {name} has no schedule, so it has no slots; create AutomationRuns instead"))
-            };
-            present.spec.schedule.clone().ok_or_else(none)?
-        }
-        (None, None) => return Err(wrong("TaskNotFound", format!("there is no AutomationTask {name} any more"))),
+        (None, Some(present)) => present.schedule.clone().ok_or_else(|| {
+            let message = format!("spec.{kind}Ref: {kind} {name} has no schedule, so it has no slots; create AutomationRuns instead");
+            Wrong::of("NoSchedule", message)
+        })?,
+        (None, None) => return Err(Wrong::not_found(spec)),
     };
     let namespace = seen.backfill.metadata.namespace.as_deref().unwrap_or_default();
-    let schedule = Schedule::parse(&written, namespace, name).map_err(|error| wrong("InvalidSchedule", format!("task {name}: {error}")))?;
+    let schedule =
+        Schedule::parse(&written, namespace, name).map_err(|error| Wrong::of("InvalidSchedule", format!("{kind} {name}: {error}")))?;
     let span = span(spec, &schedule, now)?;
     // What comes from the slot is not asked for.
     let given = |parameter: &Parameter| spec.parameters.iter().any(|value| value.name == parameter.name);
-    let asked: Vec<Parameter> = task.spec.parameters.iter().filter(|p| p.from_slot.is_none() || given(p)).cloned().collect();
-    build::parameters::resolve(&asked, &spec.parameters).map_err(|problem| wrong("InvalidParameters", problem))?;
-    let revision = before.revision.clone().unwrap_or_else(|| build::revision_name(task));
-    Ok(Known { task: task.clone(), schedule, span, revision })
+    let asked: Vec<Parameter> = definition.parameters.iter().filter(|p| p.from_slot.is_none() || given(p)).cloned().collect();
+    build::parameters::resolve(kind, &asked, &spec.parameters).map_err(|problem| Wrong::of("InvalidParameters", problem))?;
+    definition.revision = before.revision.clone().unwrap_or(definition.revision);
+    Ok(Known { definition, written, schedule, span })
 }
 
 impl Course {
@@ -215,9 +212,16 @@ impl Course {
             self.planned = Some(planned);
             return;
         }
-        self.revision = Some(known.revision.clone());
-        self.schedule.get_or_insert_with(|| known_schedule(seen));
+        let begins = self.revision.is_none();
+        self.revision = Some(known.definition.revision.clone());
+        self.schedule.get_or_insert_with(|| slots_of(&known.written));
         if spec.suspend == Some(true) {
+            return;
+        }
+        if begins {
+            // What it runs is on record before any of it runs. Were the first runs made in the same pass, a crash before the
+            // record and an edit before the next look would let the other slots run something else.
+            self.look_again(now + SECOND);
             return;
         }
         let room = usize::try_from(spec.concurrency.unwrap_or(1)).unwrap_or(1);
@@ -265,12 +269,10 @@ impl Course {
     /// Whether the schedule itself has still to do with the slot: it may start it late, or has started it and the run is
     /// still to come. Two would then run it.
     fn waits_for_the_schedule(&mut self, seen: &Seen, known: &Known, record: &Record<'_>, slot: Timestamp, now: Timestamp) -> bool {
-        let status = seen.task.as_ref().and_then(|task| task.status.as_ref());
-        let paused = status.is_some_and(|status| condition::is_true(&status.conditions, condition::SUSPENDED));
-        let clock = status.and_then(|status| status.clock.as_ref()).map(|clock| clock.kind).filter(|_| !paused);
+        let subject = seen.subject.as_ref();
         let late = SignedDuration::from_secs(known.schedule.starting_deadline_seconds.min(LATE_SECONDS));
-        let open = match clock {
-            Some(ClockKind::Operator) => status.and_then(|status| status.decided_through.as_ref()).is_some_and(|through| slot > through.0),
+        let open = match subject.and_then(|subject| subject.clock) {
+            Some(ClockKind::Operator) => subject.and_then(|subject| subject.decided_through).is_some_and(|through| slot > through),
             Some(ClockKind::CronJob) => {
                 slot.checked_add(late).is_ok_and(|until| until >= now) && on_schedule(seen, slot) && record.of_slot(slot).is_empty()
             }
@@ -307,7 +309,7 @@ impl Course {
             return Started::Wait;
         }
         // What it began with is frozen, so no edit would help: the others go on.
-        let Ok(computed) = schedule::slot_values(&known.task.spec.parameters, slot, &known.schedule) else {
+        let Ok(computed) = schedule::slot_values(&known.definition.parameters, slot, &known.schedule) else {
             let entry = BackfillRun { slot: Time(slot), run: own };
             self.fail(entry, Outcome::Missed, Some("InvalidParameters".to_owned()));
             return Started::Never;
@@ -315,8 +317,8 @@ impl Course {
         let given = &seen.backfill.spec.parameters;
         let computed = computed.into_iter().filter(|value| given.iter().all(|own| own.name != value.name));
         let parameters = given.iter().cloned().chain(computed).collect();
-        let of = SlotRun { name: slot_name(seen, known, slot), slot, revision: known.revision.clone(), parameters };
-        self.changes.push(Change::CreateRun(Box::new(build::backfill_run(&known.task, &seen.backfill, of))));
+        let of = SlotRun { name: slot_name(seen, known, slot), slot, revision: known.definition.revision.clone(), parameters };
+        self.changes.push(Change::CreateRun(Box::new(build::backfill_run(&seen.backfill, &known.definition.team, of))));
         Started::Made
     }
 
@@ -341,21 +343,24 @@ enum Started {
     Never,
 }
 
-fn known_schedule(seen: &Seen) -> crate::api::Schedule {
-    let schedule = seen.task.as_ref().and_then(|task| task.spec.schedule.clone()).unwrap_or_default();
-    // When it is suspended, and what becomes of late slots, is not the backfill's business.
-    crate::api::Schedule { suspend: None, catch_up: None, starting_deadline_seconds: None, ..schedule }
+/// What of a schedule says which slots there are: when it is suspended, and what becomes of late ones, is not the backfill's
+/// business.
+fn slots_of(written: &api::Schedule) -> api::Schedule {
+    api::Schedule { suspend: None, catch_up: None, starting_deadline_seconds: None, ..written.clone() }
 }
 
 /// Name of the slot's own run, which makes the idempotency key.
 fn slot_name(seen: &Seen, known: &Known, slot: Timestamp) -> String {
-    build::slot_run_name(&seen.backfill.spec.task_ref.name, &known.schedule, slot)
+    let spec = &seen.backfill.spec;
+    match spec.workflow_name() {
+        Some(workflow) => build::workflow_slot_run_name(workflow, slot),
+        None => build::slot_run_name(spec.task_name(), &known.schedule, slot),
+    }
 }
 
-/// Whether the task has the slot on its schedule, as that is now, and has been there before it.
+/// Whether the task or workflow has been there before the slot.
 fn on_schedule(seen: &Seen, slot: Timestamp) -> bool {
-    let created = seen.task.as_ref().and_then(|task| task.metadata.creation_timestamp.as_ref());
-    created.is_some_and(|created| created.0 < slot)
+    seen.subject.as_ref().and_then(|subject| subject.created).is_some_and(|created| created < slot)
 }
 
 /// Whether `select` asks for the slot.

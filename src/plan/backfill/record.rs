@@ -1,4 +1,4 @@
-//! What is on record of slots: the runs of the task, found by slot and by idempotency key.
+//! What is on record of slots: the runs of the task or workflow, found by slot and by idempotency key.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Known, Seen, slot_name};
 use crate::{admission, api::AutomationRun, build};
 
-/// The runs of a task. Made once for each plan: there may be ten thousand slots to ask for.
+/// The runs of a task or workflow. Made once for each plan: there may be ten thousand slots to ask for.
 pub(super) struct Record<'a> {
     seen: &'a Seen,
     known: &'a Known,

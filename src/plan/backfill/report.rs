@@ -10,7 +10,7 @@ use crate::{
         condition::{self, Set, Status},
     },
     outcome::cut,
-    plan::{Change, Notice, Plan},
+    plan::{Change, Notice, Plan, workflow_run::DEFINITION_PENDING},
 };
 
 /// How far a backfill has come, and what is to be done next.
@@ -86,7 +86,9 @@ pub(super) fn into_plan(seen: &Seen, before: &BackfillStatus, course: Course, no
     let set = |kind, status, reason, message: &str| Set { kind, status, reason, message: cut(message, 2048) };
     match &course.wrong {
         Some(wrong) => {
-            conditions.push(set(condition::READY, Status::False, wrong.reason, &wrong.message));
+            // That a definition is being kept takes a moment, and says nothing against the spec.
+            let ready = if wrong.reason == DEFINITION_PENDING { Status::Unknown } else { Status::False };
+            conditions.push(set(condition::READY, ready, wrong.reason, &wrong.message));
             if wrong.stalled {
                 conditions.push(set(condition::STALLED, Status::True, wrong.reason, &wrong.message));
             }

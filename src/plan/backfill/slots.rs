@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Wrong, wrong};
+use super::Wrong;
 use crate::{
     api::{BackfillSpec, SlotOrder},
     schedule::Schedule,
@@ -33,7 +33,7 @@ pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> 
         let slots = schedule.count(from, range.to.0);
         if slots > MOST {
             let message = format!("spec.range: {slots} slots lie in it, and a backfill takes at most {MOST}; split it");
-            return Err(wrong("RangeTooLarge", message));
+            return Err(Wrong::of("RangeTooLarge", message));
         }
         let total = i32::try_from(slots).unwrap_or(i32::MAX);
         return Ok(Span { range: Some((from, range.to.0)), listed: Vec::new(), order, total });
@@ -43,7 +43,7 @@ pub(super) fn span(spec: &BackfillSpec, schedule: &Schedule, now: Timestamp) -> 
     listed.dedup();
     if let Some(slot) = listed.iter().find(|slot| !schedule.is_slot(**slot)) {
         let near = schedule.next(*slot).map_or(String::new(), |next| format!("; the next one after it is {next}"));
-        return Err(wrong("NotASlot", format!("spec.slots: {slot} is not a slot of the task's schedule{near}")));
+        return Err(Wrong::of("NotASlot", format!("spec.slots: {slot} is not a slot of the {}'s schedule{near}", spec.kind())));
     }
     if let Some(slot) = listed.last().filter(|slot| **slot > now) {
         return Err(not_passed(*slot, &format!("spec.slots: {slot} lies in the future")));

@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 
 use super::Seen;
 use crate::{
-    api::{self, AutomationRun, ClockKind, ClockStatus, Trigger, WorkflowStatus, condition},
+    api::{self, AutomationRun, ClockKind, ClockStatus, Trigger, Workflow, WorkflowStatus, condition},
     build,
     outcome::JobSeen,
     plan::{
@@ -23,7 +23,7 @@ use crate::{
 const WHY: &str = "a workflow is no Job, which alone a CronJob can start";
 
 /// A schedule that can be kept.
-pub(super) struct Accepted {
+pub(in crate::plan) struct Accepted {
     pub(super) schedule: Option<Schedule>,
     pub(super) pause: Option<Pause>,
 }
@@ -43,8 +43,8 @@ impl Accepted {
 ///
 /// # Errors
 /// A reason for the condition, and the field and the fix.
-pub(super) fn accept(seen: &Seen, now: Timestamp) -> Result<Accepted, (&'static str, String)> {
-    let (meta, spec) = (&seen.workflow.metadata, &seen.workflow.spec);
+pub(in crate::plan) fn accept(workflow: &Workflow, now: Timestamp) -> Result<Accepted, (&'static str, String)> {
+    let (meta, spec) = (&workflow.metadata, &workflow.spec);
     let pause = pause(meta, spec.schedule.as_ref(), now).map_err(|problem| ("InvalidPause", problem))?;
     let Some(written) = &spec.schedule else { return Ok(Accepted { schedule: None, pause: None }) };
     let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());

@@ -9,12 +9,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub(super) use clock::accept;
+
 use super::{
     Change, Plan, Refusal,
     automation_task::{RevisionSeen, beyond},
+    backfill,
 };
 use crate::{
-    api::{AutomationRun, Workflow, WorkflowStatus},
+    api::{AutomationRun, Backfill, Workflow, WorkflowStatus},
     graph::Definition,
     ledger,
 };
@@ -33,6 +36,8 @@ pub struct Seen {
     pub runs: Vec<Arc<AutomationRun>>,
     /// Its revisions, where the definition has changed.
     pub revisions: Vec<RevisionSeen>,
+    /// Its backfills.
+    pub backfills: Vec<Arc<Backfill>>,
     /// Names of runs that this pass has made, or found to be there.
     pub runs_made: Vec<String>,
     /// Names of revisions that this pass has made, or found to be there.
@@ -64,6 +69,24 @@ impl Rejected {
     }
 }
 
+/// Why what names a workflow waits, where there is none of that name.
+pub(super) const NOT_FOUND: &str = "WorkflowNotFound";
+
+/// The same in a sentence.
+pub(super) fn not_found(name: &str) -> String {
+    format!("spec.workflowRef: there is no Workflow {name} in this namespace; create it, or correct the name")
+}
+
+/// Whether the definition that the workflow has now is kept, so that a run may begin with it.
+pub(super) fn is_kept(workflow: &Workflow, definition: &Definition) -> bool {
+    workflow.status.as_ref().and_then(|status| status.revision.as_ref()) == Some(&definition.name)
+}
+
+/// What waits for that, in a sentence.
+pub(super) fn not_kept(name: &str) -> String {
+    format!("waits for the definition of workflow {name} to be kept; its status tells")
+}
+
 /// Plans a workflow.
 #[must_use]
 pub fn plan(seen: &Seen, now: Timestamp) -> Plan<WorkflowStatus> {
@@ -72,7 +95,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<WorkflowStatus> {
         return Plan::nothing(before);
     }
     let mut changes = keep(seen, &before);
-    let accepted = clock::accept(seen, now);
+    let accepted = accept(&seen.workflow, now);
     // No slot is started before what it is to run is kept.
     let is_kept = changes.is_empty();
     let kept = accepted.as_ref().ok().filter(|_| is_kept).map(|accepted| clock::keep(seen, &before, accepted, now));
@@ -98,7 +121,8 @@ fn keep(seen: &Seen, before: &WorkflowStatus) -> Vec<Change> {
         return Vec::new();
     }
     let live = seen.runs.iter().filter_map(|run| run.status.as_ref()?.revision.as_deref());
-    let needed: BTreeSet<&str> = live.chain([name.as_str()]).chain(before.revision.as_deref()).collect();
+    let by_backfills = backfill::needed_revisions(&seen.backfills);
+    let needed: BTreeSet<&str> = live.chain([name.as_str()]).chain(before.revision.as_deref()).chain(by_backfills).collect();
     let create = Change::CreateRevision { name: name.clone(), object: definition.bundle.revision(&seen.workflow) };
     let gone =
         beyond(&seen.revisions, &needed).into_iter().map(|old| Change::DeleteRevision { name: old.name.clone(), uid: old.uid.clone() });
@@ -122,7 +146,8 @@ fn prune(seen: &Seen, before: &WorkflowStatus) -> Vec<Change> {
         })
     };
     let expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
-    let gone = expired.into_iter().filter(|run| ledger::order(run).0 <= recorded && !repeated(run));
+    let needed = |run: &AutomationRun| repeated(run) || backfill::is_yet_to_count(&seen.backfills, run);
+    let gone = expired.into_iter().filter(|run| ledger::order(run).0 <= recorded && !needed(run));
     let delete = |run: &AutomationRun| Change::DeleteRun {
         name: run.metadata.name.clone().unwrap_or_default(),
         uid: run.metadata.uid.clone().unwrap_or_default(),

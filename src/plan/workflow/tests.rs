@@ -13,6 +13,7 @@ use crate::{
 struct World {
     workflow: Workflow,
     runs: Vec<AutomationRun>,
+    backfills: Vec<Backfill>,
     revisions: Vec<String>,
     now: Timestamp,
 }
@@ -23,7 +24,7 @@ impl World {
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let metadata = json!({ "name": "w", "namespace": "ns", "uid": "u", "generation": 1, "creationTimestamp": "2026-11-26T00:00:00Z" });
         let workflow = serde_json::from_value(json!({ "metadata": metadata, "spec": whole })).unwrap();
-        Self { workflow, runs: Vec::new(), revisions: Vec::new(), now: "2026-11-26T00:00:00Z".parse().unwrap() }
+        Self { workflow, runs: Vec::new(), backfills: Vec::new(), revisions: Vec::new(), now: "2026-11-26T00:00:00Z".parse().unwrap() }
     }
 
     fn seen(&self) -> Seen {
@@ -40,6 +41,7 @@ impl World {
             definition,
             runs: self.runs.iter().cloned().map(Arc::new).collect(),
             revisions: Vec::new(),
+            backfills: self.backfills.iter().cloned().map(Arc::new).collect(),
             runs_made: Vec::new(),
             revisions_made: Vec::new(),
             refusals: Vec::new(),
@@ -222,4 +224,50 @@ fn history_keeps_as_many_as_it_says_once_they_are_recorded() {
         world.settle(&format!("2026-11-26T00:{minute:02}:30Z"));
     }
     assert_eq!(world.names(), ["w-wf-29927524", "w-wf-29927525"]);
+}
+
+fn backfill(status: &Value) -> Backfill {
+    let spec = json!({ "workflowRef": { "name": "w" }, "slots": ["2026-11-25T00:00:00Z"] });
+    serde_json::from_value(json!({ "metadata": { "name": "b", "uid": "b1" }, "spec": spec, "status": status })).unwrap()
+}
+
+#[test]
+fn a_run_of_a_backfill_goes_once_that_has_counted_it() {
+    let mut world = World::new(&json!({ "history": { "succeeded": 0 } }));
+    let run = json!({
+        "metadata": { "name": "b-bf-29926080", "uid": "r", "labels": { "nightshift.dev/backfill": "b" }, "annotations": { "nightshift.dev/backfill-uid": "b1" } },
+        "spec": { "workflowRef": { "name": "w" }, "trigger": "Backfill", "scheduledTime": "2026-11-25T00:00:00Z" },
+    });
+    world.runs.push(serde_json::from_value(run).unwrap());
+    world.end("2026-11-26T00:00:05Z");
+    let active = json!([{ "slot": "2026-11-25T00:00:00Z", "run": "b-bf-29926080" }]);
+    let decided = "2026-11-25T00:00:00Z";
+    for (status, goes) in [
+        (json!({ "phase": "Running" }), false),
+        (json!({ "phase": "Running", "decidedThrough": decided, "active": active }), false),
+        (json!({ "phase": "Running", "decidedThrough": decided }), true),
+        (json!({ "phase": "Finished" }), true),
+    ] {
+        let mut world =
+            World { backfills: vec![backfill(&status)], runs: world.runs.clone(), ..World::new(&json!({ "history": { "succeeded": 0 } })) };
+        world.settle("2026-11-26T00:00:10Z");
+        assert_eq!(world.names().is_empty(), goes, "{status}");
+    }
+}
+
+#[test]
+fn the_revision_that_a_backfill_began_with_is_kept_while_it_makes_runs_of_it() {
+    let created = |n: i64| "2026-11-20T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(n);
+    let old = |n: i64| RevisionSeen { name: format!("w-{n}"), uid: format!("u{n}"), created: created(n), needed: false };
+    for (phase, gone) in [("Running", &["w-1"][..]), ("Finished", &["w-1", "w-0"])] {
+        let mut world = World::new(&json!({}));
+        world.backfills = vec![backfill(&json!({ "phase": phase, "revision": "w-0" }))];
+        let seen = Seen { revisions: (0..12).map(old).collect(), ..world.seen() };
+        let plan = plan(&seen, world.now);
+        let deleted = plan.changes.iter().filter_map(|change| match change {
+            Change::DeleteRevision { name, .. } => Some(name.as_str()),
+            _ => None,
+        });
+        assert_eq!(deleted.collect::<Vec<_>>(), gone, "{phase}");
+    }
 }

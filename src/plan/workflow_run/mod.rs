@@ -18,12 +18,13 @@ use approvals::Questions;
 use facts::{Times, facts};
 pub use kept::Original;
 use kept::kept;
-use report::{DEFINITION_PENDING, Draft};
+pub(super) use report::DEFINITION_PENDING;
+use report::Draft;
 
 use super::{
     Change, Plan, Refusal,
     identity::{Identity, identity},
-    workflow::Rejected,
+    workflow::{self, Rejected},
 };
 use crate::{
     admission,
@@ -194,10 +195,7 @@ fn definition<'a>(seen: &'a Seen, before: &AutomationRunStatus, now: Timestamp) 
             );
             Err(Box::new(Draft::end(Outcome::Failed, reason::REVISION_GONE, message)))
         }
-        Defined::NoWorkflow => {
-            let message = format!("spec.workflowRef: there is no Workflow {name} in this namespace; create it, or correct the name");
-            Err(wait("WorkflowNotFound", message))
-        }
+        Defined::NoWorkflow => Err(wait(workflow::NOT_FOUND, workflow::not_found(name))),
         Defined::AsItIs(Err(rejected)) if rejected.is_missing => {
             Err(wait("WorkflowNotReady", format!("workflow {name} lacks something: {}", rejected.message())))
         }
@@ -206,11 +204,10 @@ fn definition<'a>(seen: &'a Seen, before: &AutomationRunStatus, now: Timestamp) 
             Err(Box::new(Draft::end(Outcome::Failed, "WorkflowInvalid", message)))
         }
         Defined::AsItIs(Ok(definition)) => {
-            let kept = seen.workflow.as_ref().and_then(|workflow| workflow.status.as_ref()?.revision.as_ref());
-            if kept == Some(&definition.name) {
+            if seen.workflow.as_ref().is_some_and(|workflow| workflow::is_kept(workflow, definition)) {
                 return Ok(definition);
             }
-            Err(wait(DEFINITION_PENDING, format!("waits for the definition of workflow {name} to be kept; its status tells")))
+            Err(wait(DEFINITION_PENDING, workflow::not_kept(name)))
         }
     }
 }
@@ -220,8 +217,7 @@ fn parameters(spec: &WorkflowSpec, identity: &Identity, run: &AutomationRun) -> 
     let known = |name: &String| spec.parameters.iter().any(|parameter| parameter.name == *name);
     let own = |name: &String| run.spec.parameters.iter().any(|value| value.name == *name);
     let given: Vec<_> = identity.parameters.iter().filter(|value| known(&value.name) || own(&value.name)).cloned().collect();
-    let resolved = build::parameters::resolve(&spec.parameters, &given).map_err(|problem| problem.replace("the task", "the workflow"))?;
-    Ok(resolved.into_iter().collect())
+    Ok(build::parameters::resolve("workflow", &spec.parameters, &given)?.into_iter().collect())
 }
 
 /// From what the graph says to what is written.

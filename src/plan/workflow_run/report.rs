@@ -24,7 +24,7 @@ use crate::{
 /// How long after a run of a step came or ended that is told, where nothing else is: the next one is often told with it.
 const TELL_LATER: SignedDuration = SignedDuration::from_secs(2);
 /// What a run waits on whose workflow was created or edited together with it.
-pub(super) const DEFINITION_PENDING: &str = "DefinitionPending";
+pub(in crate::plan) const DEFINITION_PENDING: &str = "DefinitionPending";
 /// How much is told of a step.
 const STEP_MESSAGE: usize = 256;
 /// How many steps a message names.

@@ -5,6 +5,7 @@ mod many;
 mod refused;
 mod select;
 mod slots;
+mod workflows;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -18,7 +19,15 @@ pub const PAST: &str = "{schedule: {cron: ['*/10 * 1 1 *'], concurrencyPolicy: A
 
 /// Creates a backfill. `spec` is added to its task.
 pub async fn backfill(place: &Place, name: &str, task: &str, spec: &str) {
-    let mut whole = json!({ "taskRef": { "name": task } });
+    create(place, name, json!({ "taskRef": { "name": task } }), spec).await;
+}
+
+/// Creates a backfill of a workflow. `spec` is added to it.
+async fn backfill_workflow(place: &Place, name: &str, workflow: &str, spec: &str) {
+    create(place, name, json!({ "workflowRef": { "name": workflow } }), spec).await;
+}
+
+async fn create(place: &Place, name: &str, mut whole: Value, spec: &str) {
     let more: Value = yaml(spec);
     whole.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let object = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "Backfill", "metadata": { "name": name }, "spec": whole });

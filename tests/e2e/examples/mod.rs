@@ -134,6 +134,14 @@ async fn of_slots_and_of_a_rerun_do_what_they_say() {
         let told = ["FULL=true", "DAY=2026-11-17", "DAY_BEFORE=2026-11-16", "SINCE=2026-11-16T02:30:00+01:00"];
         assert_eq!(values(&night.spec.parameters), told);
 
+        apply("backfill-workflow.yaml").await;
+        assert_eq!(tally(&finished("three-nights").await), (Some(Outcome::Succeeded), 3, 3, 0, 0));
+        let night: AutomationRun = scene.get("three-nights-bf-29917530").await;
+        assert_eq!(
+            (values(&night.spec.parameters), night.spec.workflow_name()),
+            (vec!["DAY=2026-11-19".to_owned()], Some("slot-workflow"))
+        );
+
         scene.finished("parameters-acme", 60).await;
         apply("rerun.yaml").await;
         let again = scene.finished("parameters-acme-again", 60).await;

@@ -42,7 +42,7 @@ fn step(name: &str, values: &[(&str, &str)], more: &str) -> Value {
 }
 
 /// Creates a workflow with these steps, and more.
-async fn workflow(place: &Place, name: &str, steps: &[Value], more: &str) {
+pub async fn workflow(place: &Place, name: &str, steps: &[Value], more: &str) {
     let mut spec = json!({ "owner": { "team": "tests" }, "steps": steps });
     let more: Value = yaml(more);
     spec.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
@@ -51,7 +51,7 @@ async fn workflow(place: &Place, name: &str, steps: &[Value], more: &str) {
 }
 
 /// Awaits what Ready says of a workflow: its status and reason. Returns its message.
-async fn ready(place: &Place, name: &str, status: &str, reason: &str) -> String {
+pub async fn ready(place: &Place, name: &str, status: &str, reason: &str) -> String {
     let of = |workflow: &Workflow| {
         let seen = workflow.status.clone().filter(|seen| seen.observed_generation == workflow.metadata.generation)?;
         condition::find(&seen.conditions, condition::READY).cloned()
@@ -77,7 +77,7 @@ async fn run_with(place: &Place, name: &str, workflow: &str, more: &str) {
 }
 
 /// How each step stands: `fetch Succeeded`, `load Skipped UpstreamFailed`, `each Running`.
-fn steps(status: &AutomationRunStatus) -> Vec<String> {
+pub fn steps(status: &AutomationRunStatus) -> Vec<String> {
     let told = |step: &StepStatus| match (step.outcome, step.reason.as_deref()) {
         (None, _) => format!("{} {:?}", step.name, step.phase),
         (Some(Outcome::Succeeded), _) => format!("{} Succeeded", step.name),
@@ -87,7 +87,7 @@ fn steps(status: &AutomationRunStatus) -> Vec<String> {
 }
 
 /// The run of a step.
-async fn child(place: &Place, run: &str, step: &str) -> AutomationRun {
+pub async fn child(place: &Place, run: &str, step: &str) -> AutomationRun {
     let runs = place.runs().await;
     let is_it =
         |child: &&AutomationRun| child.spec.step.as_ref().is_some_and(|of| (of.workflow_run.as_str(), of.name.as_str()) == (run, step));
