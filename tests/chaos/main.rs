@@ -1,5 +1,6 @@
 //! The operator, stopped at each of its writes in turn and started again, and with answers lost or refused: the end is
-//! the same as without. And two operators, of which the one that leads dies, leaves or freezes: the other goes on.
+//! the same as without. And two operators, of which the one that leads dies, leaves or freezes: the other goes on. And the
+//! API server itself, which is killed or does not answer.
 //!
 //! In the first the operator runs in this process, against the real API server and with real pods; the installed ones are
 //! scaled to 0 meanwhile. A kill is the end of its runtime: nothing in it gets to say goodbye. In the second the operators
@@ -13,6 +14,7 @@ mod support;
 mod end;
 mod failover;
 mod fault;
+mod outage;
 mod process;
 mod story;
 mod sweep;

@@ -1,6 +1,6 @@
 //! Several operators: the one that leads dies, leaves or freezes, and another goes on.
 
-mod installed;
+pub mod installed;
 mod pair;
 mod replica;
 mod slots;

@@ -6,7 +6,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams},
 };
-use nightshift::api::{AutomationRun, Phase};
+use nightshift::api::{AutomationRun, Outcome, Phase};
 use serde_json::json;
 
 use super::place::{Place, end, message, says, story};
@@ -107,6 +107,13 @@ async fn a_node_that_is_lost_does_not_use_up_a_retry() {
             place.running(&format!("{task}-1")).await;
         }))
         .await;
+        let steps = r#"steps: [{name: first, taskRef: {name: native}}, {name: second, taskRef: {name: single}, dependsOn: [{step: first}]}]"#;
+        place.given(&format!("{{apiVersion: nightshift.dev/v1alpha1, kind: Workflow, metadata: {{name: both}}, spec: {{owner: {{team: tests}}, {steps}}}}}")).await;
+        place.given("{apiVersion: nightshift.dev/v1alpha1, kind: AutomationRun, metadata: {name: both-1}, spec: {workflowRef: {name: both}}}").await;
+        let begun = place.status("both-1", "to have begun", |status| status.steps.first().is_some_and(|step| step.run.is_some())).await;
+        let first = begun.steps[0].run.clone().expect("it has begun");
+        play_kubelet(place, &format!("{first}-1"), &node).await;
+        place.running(&first).await;
         // The node is gone, and its pods with it: Kubernetes takes them for lost within a minute or two. Others find room
         // on a node that really is one.
         let nodes: Api<Node> = Api::all(place.client.clone());
@@ -123,6 +130,11 @@ async fn a_node_that_is_lost_does_not_use_up_a_retry() {
             assert_eq!(place.jobs(run).await.len(), 1, "{task}: its Job replaced the pod, and no retry was made");
         }))
         .await;
+        let both = place.finished("both-1").await;
+        let steps: Vec<_> = both.steps.iter().map(|step| (step.outcome, step.started)).collect();
+        assert_eq!((both.outcome, steps), (Some(Outcome::Succeeded), vec![(Some(Outcome::Succeeded), 1); 2]), "{:?}", both.message);
+        let first = status(&place.get::<AutomationRun>(&first).await);
+        assert_eq!(end(&first), "Succeeded Completed: Disrupted, Success 0", "the workflow's step");
     })
     .await;
 }
