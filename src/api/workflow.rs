@@ -172,8 +172,8 @@ impl Step {
         if let Some(here) = &self.retry {
             let there = task.retry.take().unwrap_or_default();
             let limit = here.limit.or(there.limit);
-            // Without retries there is nothing to wait for.
-            let backoff = here.backoff.clone().or(there.backoff).filter(|_| limit.is_some_and(|limit| limit > 0));
+            // Where the step takes the retries away, the task's waits between them go too.
+            let backoff = here.backoff.clone().or(there.backoff.filter(|_| limit.is_some_and(|limit| limit > 0)));
             task.retry = Some(Retry { limit, backoff, on_timeout: here.on_timeout.or(there.on_timeout) });
         }
         if let Some(here) = &self.timeouts {
