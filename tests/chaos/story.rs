@@ -1,10 +1,16 @@
 //! What people and the cluster do while the operator dies: each story is told many times, each time with another fault.
 
 use k8s_openapi::{
-    api::batch::v1::{CronJob, Job},
+    api::{
+        authentication::v1::SelfSubjectReview,
+        batch::v1::{CronJob, Job},
+    },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
-use kube::{ResourceExt, api::ObjectMeta};
+use kube::{
+    Api, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
 use nightshift::api::{AutomationRun, AutomationTask, Workflow, label};
 use serde_json::{Value, json};
 
@@ -151,7 +157,7 @@ impl Story for Steps {
     fn end(&self) -> End {
         End {
             outcome: Some(("Failed", "StepFailed")),
-            steps: vec![("fetch", "Succeeded"), ("load", "Failed"), ("never", "Skipped"), ("close", "Succeeded")],
+            steps: vec![("fetch", "Succeeded"), ("ask", "Succeeded"), ("load", "Failed"), ("never", "Skipped"), ("close", "Succeeded")],
             ..End::default()
         }
     }
@@ -167,9 +173,10 @@ impl Story for Steps {
         };
         let steps = [
             step("fetch", json!({})),
+            json!({ "name": "ask", "dependsOn": [{ "step": "fetch" }], "approval": {} }),
             step(
                 "load",
-                json!({ "dependsOn": [{ "step": "fetch" }], "parameters": [{ "name": "CODE", "expression": "steps.fetch.outputs.code" }] }),
+                json!({ "dependsOn": [{ "step": "fetch" }, { "step": "ask" }], "parameters": [{ "name": "CODE", "expression": "steps.fetch.outputs.code" }] }),
             ),
             step("never", json!({ "dependsOn": [{ "step": "load" }] })),
         ];
@@ -184,8 +191,22 @@ impl Story for Steps {
             "metadata": { "name": run }, "spec": { "workflowRef": { "name": task } },
         });
         scene.create::<AutomationRun>(&serde_json::from_value(object).expect("a run")).await;
+        approve(scene, &run, "ask").await;
         scene.finished(&run, 2 * SECONDS).await;
     }
+}
+
+/// Says yes once the step asks, in the name of whoever the tests are.
+async fn approve(scene: &Scene, run: &str, step: &'static str) {
+    let asks = |run: &AutomationRun| {
+        let steps = run.status.iter().flat_map(|status| &status.steps);
+        steps.into_iter().any(|one| one.name == step && one.approval.is_some())
+    };
+    scene.until::<AutomationRun, _>(run, "to ask", 2 * SECONDS, asks).await;
+    let me = Api::<SelfSubjectReview>::all(scene.client.clone()).create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let me = me.ok().and_then(|me| me.status?.user_info?.username).expect("a user name");
+    let answer = json!([{ "step": step, "decision": "Approve", "by": me }]);
+    scene.change::<AutomationRun>(run, json!({ "spec": { "approvals": answer } })).await;
 }
 
 /// A task with two cron lines that loses one, and gets another line and another command.
