@@ -5,7 +5,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Phase, vocabulary::no_nul};
+use super::{
+    Outcome, Phase,
+    vocabulary::{matching, one_line},
+};
 
 /// A step of a run of a workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -72,16 +75,17 @@ fn is_zero(number: &i32) -> bool {
 pub struct ApprovalDecision {
     /// Name of the step that asks.
     #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a step: lower case letters, digits and '-'"))]
     pub step: String,
     /// `Approve` or `Reject`.
     pub decision: Verdict,
     /// Who says so: the user name of whoever writes this, as `kubectl auth whoami` tells it.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = no_nul())]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = one_line())]
     pub by: String,
     /// Why, in a sentence.
     #[schemars(length(max = 512))]
-    #[x_kube(validation = no_nul())]
+    #[x_kube(validation = one_line())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -108,14 +112,14 @@ pub struct ApprovalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Verdict>,
     /// Who gave it.
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 512))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Why, as they wrote.
     #[schemars(length(max = 512))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When the operator saw it.
+    /// When it was given, or seen by the operator in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_time: Option<Time>,
 }

@@ -61,6 +61,11 @@ pub(super) fn no_nul_in_any() -> Rule {
     Rule::new(r"self.all(text, !text.contains('\u0000'))").message("contains a NUL character, which no program can be given; remove it")
 }
 
+/// What stands in Events and on terminals is one line.
+pub(super) fn one_line() -> Rule {
+    Rule::new("!self.matches('[[:cntrl:]]')").message("must be one line, without control characters")
+}
+
 /// Joins the lines of each paragraph of the descriptions: doc comments are wrapped for us, `kubectl explain` wraps again.
 pub(super) fn unwrapped(schema: &mut Schema) {
     if let Some(text) = schema.get("description").and_then(|text| text.as_str()) {

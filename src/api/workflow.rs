@@ -101,7 +101,8 @@ impl WorkflowSpec {
     validation = Rule::new("(has(self.finallySeconds) ? self.finallySeconds : 600) < (has(self.runSeconds) ? self.runSeconds : 86400)").message("finallySeconds is a part of runSeconds and must be less (600 and 86400 where unset)").field_path(".finallySeconds")
 )]
 pub struct WorkflowTimeouts {
-    /// Seconds from the run's start to its end, `finally` included; 86400 (a day) where unset.
+    /// Seconds from the run's start to its end, `finally` included. Where unset 86400 (a day), and as long as its approvals may
+    /// wait, one after another.
     #[schemars(range(min = 1, max = 31_536_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_seconds: Option<i64>,
@@ -197,11 +198,19 @@ pub struct Approval {
     #[x_kube(validation = no_nul())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How long it waits, in seconds; 86400 (a day) where unset. Then the step is `TimedOut`. The workflow's own
-    /// `timeouts.runSeconds` goes on meanwhile.
+    /// How long it waits, in seconds; 86400 (a day) where unset. Then the step is `TimedOut`. Less than the workflow's
+    /// `timeouts.runSeconds`, where that is set.
     #[schemars(range(min = 1, max = 31_536_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<i64>,
+}
+
+impl Approval {
+    /// `timeoutSeconds`, resolved.
+    #[must_use]
+    pub fn timeout(&self) -> i64 {
+        self.timeout_seconds.unwrap_or(86_400)
+    }
 }
 
 /// What a step waits for.

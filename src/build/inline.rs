@@ -37,10 +37,10 @@ pub fn check_inline(field: &str, spec: &AutomationTaskSpec) -> Vec<String> {
     check.problems
 }
 
-/// What is wrong with a task as a step would have it, where each by itself is right. `field` is the step's.
+/// What is wrong with the limits of a task as a step would have them, where each by itself is right.
 #[must_use]
-pub fn check_adjusted(field: &str, spec: &AutomationTaskSpec) -> Vec<String> {
-    let mut check = Check { field, problems: Vec::new() };
+pub fn check_adjusted(spec: &AutomationTaskSpec) -> Vec<String> {
+    let mut check = Check { field: "", problems: Vec::new() };
     check.limits(spec.retry.as_ref(), spec.timeouts.as_ref());
     check.problems
 }
@@ -61,7 +61,8 @@ struct Check<'a> {
 impl Check<'_> {
     fn that(&mut self, holds: bool, of: &str, otherwise: &str) {
         if !holds {
-            self.problems.push(format!("{}.{of}: {otherwise}", self.field));
+            let dot = if self.field.is_empty() { "" } else { "." };
+            self.problems.push(format!("{}{dot}{of}: {otherwise}", self.field));
         }
     }
 

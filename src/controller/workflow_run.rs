@@ -27,7 +27,7 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
             return Ok(Action::await_change());
         };
         let now = context.clock.now_in_seconds();
-        let mut seen = observe::workflow_run(&context.client, &context.caches, run.clone()).await?;
+        let mut seen = observe::workflow_run(&context.client, &context.caches, run.clone(), now).await?;
         let mut plan = plan::workflow_run::plan(&seen, now);
         context.pace.looked(&key, if plan.status.outcome.is_some() { 0 } else { seen.children.len() }, context.clock.now());
         let applied = apply::apply(&context, &*run, &plan.changes).await?;

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{Graph, Target, check};
 use crate::{
-    api::{AutomationTask, Output, Step, WorkflowSpec},
+    api::{Approval, AutomationTask, Output, Step, WorkflowSpec},
     build::{self, Bundle},
 };
 
@@ -21,8 +21,14 @@ pub struct Definition {
     /// What it is made from.
     pub bundle: Bundle,
     graphs: BTreeMap<String, Arc<Graph>>,
+    /// How long approvals may be waited for in each workflow, those of workflows in it counted too, in seconds.
+    waits: BTreeMap<String, i64>,
     zone: TimeZone,
 }
+
+/// `timeouts.runSeconds` where it is unset and nobody is asked, and `timeouts.finallySeconds`.
+const RUN_SECONDS: i64 = 86_400;
+const FINALLY_SECONDS: i64 = 600;
 
 impl Definition {
     /// Checks each workflow against what its steps refer to.
@@ -31,13 +37,15 @@ impl Definition {
     /// Tells what is wrong, each with the field and the fix.
     pub fn of(bundle: Bundle, name: String) -> Result<Self, Vec<String>> {
         let (mut graphs, mut problems) = (BTreeMap::new(), Vec::new());
+        let waits = waits(&bundle);
         for (workflow, spec) in &bundle.workflows {
             let inner = if *workflow == bundle.workflow { String::new() } else { format!("workflow {workflow}: ") };
             match check(spec, |step| target(&bundle, workflow, step)) {
                 Ok(graph) => drop(graphs.insert(workflow.clone(), Arc::new(graph))),
                 Err(all) => problems.extend(all.into_iter().map(|problem| format!("{inner}{problem}"))),
             }
-            problems.extend(limits_and_inline(&bundle, workflow, spec).into_iter().map(|problem| format!("{inner}{problem}")));
+            let own = limits_and_inline(&bundle, workflow, spec).into_iter().chain(approvals(spec, &waits));
+            problems.extend(own.map(|problem| format!("{inner}{problem}")));
         }
         for task in bundle.tasks.keys() {
             let checked = bundle.task(task, "").map_or(Ok(()), |task: AutomationTask| build::check_template(&task));
@@ -50,7 +58,7 @@ impl Definition {
             ));
         }
         let zone = zone(&bundle);
-        if problems.is_empty() { Ok(Self { name, bundle, graphs, zone }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { name, bundle, graphs, waits, zone }) } else { Err(problems) }
     }
 
     /// The zone in which expressions tell times.
@@ -67,7 +75,18 @@ impl Definition {
         };
         let graphs = bundle.workflows.iter().filter_map(|(workflow, spec)| Some((workflow.clone(), graph(workflow, spec)?))).collect();
         let zone = zone(&bundle);
-        Self { name, bundle, graphs, zone }
+        let waits = waits(&bundle);
+        Self { name, bundle, graphs, waits, zone }
+    }
+
+    /// How many seconds a run of the workflow may take, and how many of them are kept for `finally`.
+    #[must_use]
+    pub fn seconds(&self, workflow: &str) -> (i64, i64) {
+        let Some(spec) = self.bundle.workflows.get(workflow) else { return (RUN_SECONDS, 0) };
+        let timeouts = spec.timeouts.clone().unwrap_or_default();
+        // Who waits for people has the time that it has otherwise beside that.
+        let waits = self.waits.get(workflow).copied().unwrap_or(0);
+        (timeouts.run_seconds.unwrap_or_else(|| RUN_SECONDS.saturating_add(waits)), finally_seconds(spec))
     }
 
     /// A workflow in it, with its graph.
@@ -86,10 +105,64 @@ fn limits_and_inline(bundle: &Bundle, workflow: &str, spec: &WorkflowSpec) -> Ve
                 let task = bundle.task_spec(&build::inline_task_name(workflow, &step.name));
                 problems.extend(task.into_iter().flat_map(|task| build::check_inline(&format!("{list}[{at}].task"), task)));
             } else if let Some(task) = step.task_ref.as_ref().and_then(|task| bundle.task_spec(&task.name)) {
-                let mut task = task.clone();
+                let (mut task, name) = (task.clone(), step.task_ref.as_ref().map_or("", |task| &task.name));
                 step.adjust(&mut task);
-                problems.extend(build::check_adjusted(&format!("{list}[{at}]"), &task));
+                let told = |problem| format!("{list}[{at}]: with what task {name} says beside it, {problem}");
+                problems.extend(build::check_adjusted(&task).into_iter().map(told));
             }
+        }
+    }
+    problems
+}
+
+fn finally_seconds(spec: &WorkflowSpec) -> i64 {
+    let given = spec.timeouts.as_ref().and_then(|timeouts| timeouts.finally_seconds);
+    if spec.finally.is_empty() { 0 } else { given.unwrap_or(FINALLY_SECONDS) }
+}
+
+/// How long each workflow may wait for approvals: one after another, since nobody knows which run side by side.
+fn waits(bundle: &Bundle) -> BTreeMap<String, i64> {
+    fn wait(bundle: &Bundle, workflow: &str, known: &mut BTreeMap<String, i64>) -> i64 {
+        if let Some(known) = known.get(workflow) {
+            return *known;
+        }
+        known.insert(workflow.to_owned(), 0);
+        let mut seconds: i64 = 0;
+        for step in bundle.workflows.get(workflow).into_iter().flat_map(|spec| spec.steps.iter().chain(&spec.finally)) {
+            let own = step.approval.as_ref().map_or(0, Approval::timeout);
+            let inner = step.workflow_ref.as_ref().map_or(0, |inner| wait(bundle, &inner.name, known));
+            seconds = seconds.saturating_add(own).saturating_add(inner);
+        }
+        known.insert(workflow.to_owned(), seconds);
+        seconds
+    }
+    let mut known = BTreeMap::new();
+    for workflow in bundle.workflows.keys() {
+        wait(bundle, workflow, &mut known);
+    }
+    known
+}
+
+/// What is wrong with steps that ask: time that the run has not, or nobody to wait for them.
+fn approvals(spec: &WorkflowSpec, waits: &BTreeMap<String, i64>) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(run) = spec.timeouts.as_ref().and_then(|timeouts| timeouts.run_seconds) {
+        let room = run - finally_seconds(spec);
+        for (at, approval) in spec.steps.iter().enumerate().filter_map(|(at, step)| Some((at, step.approval.as_ref()?))) {
+            let wait = approval.timeout();
+            if wait >= room {
+                problems.push(format!(
+                    "steps[{at}].approval.timeoutSeconds: is {wait} (86400 where unset), and the steps of a run have {room} seconds; make it less, or timeouts.runSeconds more"
+                ));
+            }
+        }
+    }
+    for (at, step) in spec.finally.iter().enumerate() {
+        if let Some(inner) = step.workflow_ref.as_ref().filter(|inner| waits.get(&inner.name).is_some_and(|wait| *wait > 0)) {
+            problems.push(format!(
+                "finally[{at}].workflowRef: workflow {} asks for approval, and steps of finally wait for nobody; run another one",
+                inner.name
+            ));
         }
     }
     problems

@@ -1,21 +1,24 @@
 //! What is known about a run of a workflow.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{Api, Client, ResourceExt, api::ListParams};
+use serde_json::json;
 
 use super::{Caches, Error, caches::key, reading, workflow::definition};
 use crate::{
     api::{AutomationRun, Definition as Wanted, Trigger, label},
     ledger,
-    plan::workflow_run::{Defined, Original, Seen},
+    plan::workflow_run::{Defined, Original, Seen, approvals},
 };
 
 /// Reads all that is known about a run of a workflow.
 ///
 /// # Errors
 /// Where the API server would not answer a live look.
-pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>) -> Result<Seen, Error> {
+pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, now: Timestamp) -> Result<Seen, Error> {
     let namespace = run.namespace().unwrap_or_default();
     let name = run.spec.workflow_name().unwrap_or_default();
     let workflow = caches.workflows.get(&namespace, name);
@@ -25,6 +28,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>) 
         workflow,
         run: run.clone(),
         siblings: Vec::new(),
+        answered: BTreeMap::new(),
         originals: Vec::new(),
         refusals: Vec::new(),
     };
@@ -59,10 +63,26 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>) 
         (None, Some(workflow)) => Defined::AsItIs(definition(caches, workflow)),
         (None, None) => Defined::NoWorkflow,
     };
+    let late = approvals::late(&run, now);
+    if !late.is_empty() {
+        let told = runs.get_metadata_opt(&run.name_any()).await.map_err(reading(format!("run {}", run.name_any())))?;
+        let given = |step: &str| Some((step.to_owned(), given(told.as_ref()?.managed_fields(), step)?));
+        seen.answered = late.into_iter().filter_map(given).collect();
+    }
     if run.spec.from_failed == Some(true) {
         seen.originals = originals(client, caches, &run).await?;
     }
     Ok(seen)
+}
+
+/// When the answer to a step was written, as the API server noted it; where its writer has written the run again since, then.
+fn given(managed: &[ManagedFieldsEntry], step: &str) -> Option<Timestamp> {
+    let key = format!("k:{}", json!({ "step": step }));
+    let wrote = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.is_some_and(|fields| fields["f:spec"]["f:approvals"].get(&key).is_some())
+    };
+    managed.iter().filter(wrote).filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
 }
 
 /// How many runs are looked through that were each run again from their failed steps.

@@ -134,6 +134,7 @@ pub fn workflow_run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>
         defined,
         children,
         originals: Vec::new(),
+        answered: std::collections::BTreeMap::new(),
         refusals: Vec::new(),
     }
 }
@@ -204,7 +205,7 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
     }
     if run.spec.step_of().is_some() {
         let revision = run.annotations().get(label::REVISION).cloned().unwrap_or_default();
-        seen.task = kept(cluster, &revision).and_then(|kept| kept.bundle.task(run.spec.task_name(), super::NAMESPACE)).map(Arc::new);
+        seen.task = kept(cluster, &revision).and_then(|kept| kept.bundle.task_of_step(run)).map(Arc::new);
         seen.frozen = if seen.task.is_none() { Some(Frozen::Gone(revision)) } else { None };
     }
     let marked = caches.jobs.iter().filter(|job| job.labels().get(label::RUN) == run.metadata.name.as_ref());

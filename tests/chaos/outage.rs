@@ -2,14 +2,14 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use k8s_openapi::api::batch::v1::Job;
-use kube::ResourceExt;
+use k8s_openapi::api::{batch::v1::Job, coordination::v1::Lease};
+use kube::{Api, ResourceExt, api::ListParams};
 use nightshift::api::{AutomationRun, Phase, Workflow, label};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::{
-    failover::installed::signal,
+    failover::installed::{SYSTEM, signal},
     support::{Scene, client, eventually, install_crds, operator_alone, status, with_temp_namespace},
 };
 
@@ -42,12 +42,39 @@ async fn kill() {
     start_again().await;
 }
 
-async fn freeze() {
-    let pid = api_server();
-    signal("STOP", pid);
+/// A process that goes on when this is dropped, whatever becomes of the story.
+struct Frozen(u32);
+
+impl Frozen {
+    fn new(pid: u32) -> Self {
+        signal("STOP", pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", self.0);
+    }
+}
+
+async fn freeze(scene: &Scene) {
+    let transitions = async || {
+        let leases = Api::<Lease>::namespaced(scene.client.clone(), SYSTEM);
+        let lease = leases.get("nightshift").await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(lease.spec.and_then(|spec| spec.lease_transitions))
+    };
+    let before = transitions().await;
+    let frozen = Frozen::new(api_server());
     // The time is the fault itself, and no condition to wait for.
-    sleep(SILENCE).await;
-    signal("CONT", pid);
+    let asked = timeout(SILENCE, scene.api::<AutomationRun>().list(&ListParams::default())).await;
+    assert!(asked.is_err(), "nobody is answered");
+    drop(frozen);
+    eventually("the operators have led anew", Duration::from_secs(60), async || match transitions().await {
+        Ok(now) if Ok(now) != before => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
 }
 
 /// Two seconds' work, which tells of three files; `load` fails at first.
@@ -150,7 +177,7 @@ async fn a_workflow_outlives_an_api_server_that_is_killed_and_one_that_does_not_
 
         begin(&scene, "import-frozen").await;
         step_runs(&scene, "import-frozen", "each").await;
-        freeze().await;
+        freeze(&scene).await;
         assert_eq!(end(&scene, "import-frozen").await, wanted, "the API server did not answer for {SILENCE:?}");
     })
     .await;

@@ -6,32 +6,26 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Seen, kept::Kept};
 use crate::{
-    api::{AutomationRun, AutomationRunStatus, WorkflowSpec},
+    api::{AutomationRun, AutomationRunStatus},
     graph::{Decision, Ended, Facts, Recorded, RunFacts, StepFacts, Stop},
     ledger,
     plan::after,
 };
 
-/// `timeouts.runSeconds` and `timeouts.finallySeconds` where they are unset.
-const RUN_SECONDS: i64 = 86_400;
-const FINALLY_SECONDS: i64 = 600;
-
 /// By when what of a run must be over.
 pub(super) struct Times {
     stop: Option<Stop>,
     /// When `steps` are stopped.
-    steps_until: Timestamp,
+    pub(super) steps_until: Timestamp,
     /// When all is.
     until: Timestamp,
     is_over: bool,
 }
 
 impl Times {
-    pub(super) fn of(seen: &Seen, before: &AutomationRunStatus, spec: &WorkflowSpec, now: Timestamp) -> Self {
+    pub(super) fn of(seen: &Seen, before: &AutomationRunStatus, (run, finally): (i64, i64), now: Timestamp) -> Self {
         let started = started(seen, before, now);
-        let timeouts = spec.timeouts.clone().unwrap_or_default();
-        let finally = if spec.finally.is_empty() { 0 } else { timeouts.finally_seconds.unwrap_or(FINALLY_SECONDS) };
-        let until = after(started, timeouts.run_seconds.unwrap_or(RUN_SECONDS));
+        let until = after(started, run);
         let steps_until = after(until, -finally).max(started);
         let cancelled = seen.run.spec.cancel == Some(true);
         let stop = if cancelled { Some(Stop::Cancelled) } else { (now >= steps_until).then_some(Stop::TimedOut) };

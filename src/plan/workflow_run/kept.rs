@@ -1,7 +1,7 @@
 //! What a rerun from the failed steps keeps of the runs that it repeats.
 //!
-//! A step is kept where it ended well, is written as it was, and all that it depends on is kept too or was skipped: what
-//! follows a step that is run again is run again. Of a step with `forEach` the items that ended well are kept, where its
+//! A step is kept where it ended well, its run is there, it is written as it was, and all that it depends on is kept too or was
+//! skipped: what follows a step that is run again is run again. Of a step with `forEach` the items that ended well are kept, where its
 //! list is the same since all before it is kept. Steps of `finally` are always run again.
 //!
 //! An approval is kept where nothing at all is defined otherwise than it was when it was given: it is asked for again, and
@@ -94,8 +94,13 @@ impl<'a> Keeping<'a> {
         let good = outcome.is_some_and(|outcome| outcome.result() == Some(RunResult::Good) || outcome == Outcome::Skipped);
         // What may fail of a step that ended well has failed, and what came after it stands on that.
         let runs = self.ran.iter().filter(|((of, _), run)| *of == step.name && upstream && (good || is_good(run)));
+        let before = self.kept.runs.len();
         self.kept.runs.extend(runs.map(|((_, item), run)| ((step.name.as_str(), *item), *run)));
-        self.whole.insert(&step.name, upstream && good);
+        // A run that is gone, with history or by hand, is run again.
+        let items = status.and_then(|status| status.items);
+        let had = items.map_or(1, |items| usize::try_from(items.succeeded + items.no_data + items.failed + items.skipped).unwrap_or(0));
+        let all = outcome == Some(Outcome::Skipped) && items.is_none() || self.kept.runs.len() - before >= had;
+        self.whole.insert(&step.name, upstream && good && all);
     }
 }
 

@@ -3,7 +3,7 @@
 //! It only decides "create this run" and "cancel that one". Attempts, their classes and their timeouts are the business of
 //! the steps' own runs; which step may start is the graph's.
 
-mod approvals;
+pub mod approvals;
 mod facts;
 mod kept;
 mod report;
@@ -53,6 +53,8 @@ pub struct Seen {
     pub children: Vec<Arc<AutomationRun>>,
     /// The runs of its workflow, where it is not on record what it repeats.
     pub siblings: Vec<Arc<AutomationRun>>,
+    /// When answers were given that are seen only after their time, by step.
+    pub answered: BTreeMap<String, Timestamp>,
     /// The runs that it repeats from their failed steps: the one in `rerunOf` first.
     pub originals: Vec<Original>,
     /// What the API server refused in this pass.
@@ -143,7 +145,7 @@ fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
         Ok(parameters) => parameters,
         Err(problem) => return Draft::end(Outcome::Failed, "InvalidParameters", problem),
     };
-    let times = Times::of(seen, before, spec, now);
+    let times = Times::of(seen, before, definition.seconds(name), now);
     let zone = definition.zone();
     let kept = kept(spec, &definition.name, &seen.originals);
     let mut questions = approvals::questions(seen, before, &kept, now);
@@ -156,7 +158,7 @@ fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
             // The machine has no room for it now; what runs goes on.
             Err(problem) => return Draft { again: Some(now + AGAIN), ..Draft::waiting("CannotDecide", &problem, None) },
         };
-        if !approvals::ask(&mut questions, seen, spec, &decision, now) {
+        if !approvals::ask(&mut questions, seen, spec, &decision, (now, times.steps_until)) {
             let known = Known { definition, spec, identity: &identity, times: &times, kept: kept::names(&kept), questions };
             return carry_out(seen, before, known, decision, now);
         }
@@ -225,7 +227,9 @@ fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: Known, decision: 
     // What the steps came to is on record before the first step of `finally` begins: it is judged by nothing else.
     let unrecorded = before.steps_end.is_none() && decision.steps_end.is_some() && !known.spec.finally.is_empty();
     let is_finally = |start: &Start| known.spec.finally.iter().any(|step| step.name == start.step);
-    let starts: Vec<&Start> = decision.start.iter().filter(|start| !(unrecorded && is_finally(start))).collect();
+    // So is that nobody answered in time: an answer that comes now must not go another way than what has begun.
+    let unheard = approvals::is_unrecorded(&known.questions, before);
+    let starts: Vec<&Start> = decision.start.iter().filter(|start| !unheard && !(unrecorded && is_finally(start))).collect();
     let mut changes: Vec<Change> = starts.iter().filter_map(|start| create(seen, &known, start)).collect();
     for (step, item) in &decision.stop {
         let child = seen.children.iter().find(|child| facts::place(child).is_some_and(|(of, index)| of == step && index == *item));

@@ -241,7 +241,10 @@ fn may_be_told_later(seen: &Seen, before: &AutomationRunStatus, after: &Automati
         return created.and_then(soon);
     }
     let lists = |status: &AutomationRunStatus| status.steps.iter().filter(|step| step.items.is_some()).count();
-    let asked = |status: &AutomationRunStatus| status.steps.iter().map(|step| step.approval.clone()).collect::<Vec<_>>();
+    let asked = |status: &AutomationRunStatus| {
+        let asked = status.steps.iter().filter(|step| step.approval.is_some());
+        asked.map(|step| (step.approval.clone(), step.outcome)).collect::<Vec<_>>()
+    };
     let news = |status: &AutomationRunStatus| {
         (status.observed_generation, status.phase, status.outcome, status.steps_end.clone(), status.waiting_on.clone(), lists(status))
     };
@@ -277,8 +280,9 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
         return vec![notice(!good, &format!("{outcome:?}"), "Conclude", cut(&message, 1000))];
     }
     let waits = |status: &AutomationRunStatus| status.waiting_on.as_ref().map(|waiting| waiting.reason.clone());
+    let asked = approvals::open(after).iter().any(|step| !approvals::open(before).contains(step));
     match &after.waiting_on {
-        Some(waiting) if waits(before) != waits(after) && waiting.reason != DEFINITION_PENDING => {
+        Some(waiting) if (asked || waits(before) != waits(after)) && waiting.reason != DEFINITION_PENDING => {
             vec![notice(
                 ![reason::QUEUED, "Backoff", approvals::PENDING].contains(&waiting.reason.as_str()),
                 &waiting.reason,

@@ -45,6 +45,7 @@ struct World {
     children: BTreeMap<String, AutomationRun>,
     now: Timestamp,
     refuse: bool,
+    answered: BTreeMap<String, Timestamp>,
     siblings: Vec<Arc<AutomationRun>>,
     originals: Vec<Original>,
 }
@@ -65,6 +66,7 @@ impl World {
             children: BTreeMap::new(),
             now,
             refuse: false,
+            answered: BTreeMap::new(),
             siblings: Vec::new(),
             originals: Vec::new(),
         }
@@ -82,6 +84,7 @@ impl World {
             },
             children: self.children.values().cloned().map(Arc::new).collect(),
             siblings: self.siblings.clone(),
+            answered: self.answered.clone(),
             originals: self.originals.clone(),
             refusals: Vec::new(),
         }

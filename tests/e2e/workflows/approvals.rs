@@ -214,3 +214,44 @@ async fn a_cancel_takes_the_question_back_and_a_rerun_keeps_the_approval_of_the_
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_workflow_in_a_workflow_asks_is_told_on_the_outer_run_and_answered_on_its_own() {
+    story(async |place| {
+        people(place).await;
+        task(place).await;
+        workflow(place, "inner", &[json!({ "name": "ask", "approval": { "message": "for both of them?" } })], "{}").await;
+        let asks = json!({ "name": "asks", "workflowRef": { "name": "inner" } });
+        let beside = step("beside", &[("SECONDS_TO_SLEEP", "600")], "{}");
+        workflow(place, "outer", &[asks, beside], "{}").await;
+        ready(place, "outer", "True", "Accepted").await;
+        run(place, "outer-1", "outer").await;
+        // Though another step is at work.
+        let asked = place.waiting("outer-1", "ApprovalPending").await;
+        let message = asked.waiting_on.as_ref().map(|waiting| waiting.message.clone()).unwrap_or_default();
+        assert!(
+            message.starts_with("step asks: step ask asks for approval: for both of them?; answer with kubectl patch arun outer-1-asks-"),
+            "{message}"
+        );
+        let wrong = json!([{ "op": "add", "path": "/spec/approvals/-", "value": { "step": "asks", "decision": "Approve", "by": ANN } }]);
+        let args = ["patch", "arun", "outer-1", "-n", &place.namespace, "--type=json", "-p", &wrong.to_string(), "--as", ANN];
+        let refused = String::from_utf8_lossy(&kubectl(&args, None).await.stderr).into_owned();
+        assert!(
+            refused.contains("step asks does not ask for approval now; status.waitingOn of the run tells which step does"),
+            "{refused}"
+        );
+        answer(place, &asked, ANN, "Approve", "").await.expect("who may");
+        place
+            .status("outer-1", "to have its answer", |status| {
+                status.waiting_on.is_none() && status.steps[0].outcome == Some(Outcome::Succeeded)
+            })
+            .await;
+        place.cancel("outer-1").await;
+        let ended = place.finished("outer-1").await;
+        assert_eq!(ended.outcome, Some(Outcome::Cancelled));
+        let late = json!([{ "op": "add", "path": "/spec/approvals/-", "value": { "step": "asks", "decision": "Approve", "by": ANN } }]);
+        let args = ["patch", "arun", "outer-1", "-n", &place.namespace, "--type=json", "-p", &late.to_string(), "--as", ANN];
+        assert!(!kubectl(&args, None).await.status.success(), "a run that is over asks nobody");
+    })
+    .await;
+}

@@ -28,12 +28,12 @@ async fn what_does_not_fit_is_told_with_the_field_and_the_fix() {
             (
                 "no-retries",
                 vec![a(), step("b", &[], "{retry: {backoff: {initialSeconds: 5}}}")],
-                "steps[1].retry.backoff: has no effect without retries",
+                "steps[1]: with what task does says beside it, retry.backoff: has no effect without retries",
             ),
             (
                 "no-time",
                 vec![step("a", &[], "{timeouts: {runSeconds: 60}}")],
-                "steps[0].timeouts.runSeconds: must be at least attemptSeconds",
+                "steps[0]: with what task does says beside it, timeouts.runSeconds: must be at least attemptSeconds",
             ),
             ("not-a-list", vec![a(), after("b", "a", ", forEach: {expression: steps.a.outputs.rows}")], "steps[1].forEach.expression: "),
         ];

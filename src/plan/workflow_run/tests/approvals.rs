@@ -35,16 +35,15 @@ fn what_is_asked_is_told_with_the_command_that_answers() {
     let world = asking();
     let waiting = world.status().waiting_on.expect("somebody is waited for");
     assert_eq!(waiting.reason, "ApprovalPending");
-    let message = "step ask asks for approval: to production?; answer with kubectl patch arun r -n ns --type=json \
-        -p '[{\"op\":\"add\",\"path\":\"/spec/approvals/-\",\"value\":{\"step\":\"ask\",\"decision\":\"Approve\",\"by\":\"YOU\"}}]', \
-        where YOU is what kubectl auth whoami says, or with Reject";
-    let unordered = |text: &str| {
-        let mut letters: Vec<char> = text.chars().collect();
-        letters.sort_unstable();
-        letters
-    };
-    assert_eq!(unordered(&waiting.message), unordered(message), "{}", waiting.message);
-    assert!(waiting.message.contains("-p '[{\"op\":\"add\""), "{}", waiting.message);
+    let (before, command) = waiting.message.split_once("; answer with kubectl ").unwrap();
+    assert_eq!(before, "step ask asks for approval: to production?");
+    let (words, rest) = command.split_once(" -p '").unwrap();
+    assert_eq!(words, "patch arun r -n ns --type=json");
+    let (patch, rest) = rest.split_once('\'').unwrap();
+    let value = json!({ "step": "ask", "decision": "Approve", "by": "YOU" });
+    let patch: Value = serde_json::from_str(patch).unwrap();
+    assert_eq!(patch, json!([{ "op": "add", "path": "/spec/approvals/-", "value": value }]));
+    assert_eq!(rest, ", where YOU is what kubectl auth whoami says, or with Reject");
     assert_eq!(world.step("ask"), (Phase::Running, None, "ApprovalPending".to_owned()));
     assert_eq!(waiting.until, Some(approval(&world).until));
     assert_eq!(world.live(), Vec::<String>::new(), "it has no run");
@@ -87,10 +86,15 @@ fn a_no_and_silence_end_the_run() {
     answer(&mut silent, Verdict::Approve, "ann", None);
     assert_eq!(approval(&silent).decision, None, "who comes too late is not on record as having answered");
 
-    let mut late = asking();
-    late.now += 100.seconds();
-    answer(&mut late, Verdict::Approve, "ann", None);
-    assert_eq!(late.step("ask").1, Some(Outcome::Succeeded), "what was answered while the operator was away counts");
+    // While the operator was away: in time, and not.
+    for (given, outcome) in [(59, Outcome::Succeeded), (61, Outcome::TimedOut)] {
+        let mut late = asking();
+        late.answered = BTreeMap::from([("ask".to_owned(), approval(&late).asked_time.0 + given.seconds())]);
+        late.now += 100.seconds();
+        answer(&mut late, Verdict::Approve, "ann", None);
+        assert_eq!(late.step("ask").1, Some(outcome), "{given}");
+        assert_eq!(late.status().steps[1].message.as_ref().unwrap().contains("; ann did, too late"), given > 60);
+    }
 }
 
 #[test]
@@ -123,4 +127,79 @@ fn a_rerun_keeps_an_approval_only_of_the_very_same_definition() {
     other.settle();
     assert_eq!(other.step("ask"), (Phase::Running, None, "ApprovalPending".to_owned()), "what is run now is not what was approved");
     assert_eq!(other.step("plan").1, Some(Outcome::Succeeded));
+}
+
+#[test]
+fn silence_is_on_record_before_anything_comes_of_it() {
+    let mut spec = release();
+    spec["steps"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "regret", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "ask", "outcomes": ["TimedOut"] }] }));
+    let mut world = World::new(&spec);
+    world.settle();
+    world.end_step("plan", Outcome::Succeeded);
+    world.now += 60.seconds();
+    // Killed before the status is written, while an answer comes just in time.
+    assert_eq!(world.pass(0), 0, "nothing starts in the look that finds it out");
+    world.answered = BTreeMap::from([("ask".to_owned(), approval(&world).until.0)]);
+    answer(&mut world, Verdict::Approve, "ann", None);
+    assert_eq!((world.live(), world.step("regret").1), (vec!["apply".to_owned()], Some(Outcome::Skipped)));
+}
+
+#[test]
+fn who_waits_for_people_has_as_much_time_more_and_its_question_ends_before_the_run_does() {
+    let mut spec = release();
+    spec["steps"][1]["approval"] = json!({});
+    spec["steps"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "regret", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "ask", "outcomes": ["TimedOut"] }] }));
+    let mut world = World::new(&spec);
+    world.settle();
+    world.now += 600.seconds();
+    world.end_step("plan", Outcome::Succeeded);
+    world.now += 86_400.seconds();
+    world.settle();
+    assert_eq!((world.step("ask").1, world.live()), (Some(Outcome::TimedOut), vec!["regret".to_owned()]));
+
+    let told = |spec: &Value| match definition_of(&workflow(spec)) {
+        Ok(_) => String::new(),
+        Err(rejected) => rejected.message(),
+    };
+    spec["timeouts"] = json!({ "runSeconds": 86_400 });
+    assert!(
+        told(&spec)
+            .starts_with("steps[1].approval.timeoutSeconds: is 86400 (86400 where unset), and the steps of a run have 86400 seconds")
+    );
+    spec["steps"][1]["approval"] = json!({ "timeoutSeconds": 3600 });
+    assert_eq!(told(&spec), "");
+}
+
+#[test]
+fn what_a_workflow_in_it_asks_is_told_word_for_word() {
+    let mut world = World::new(&release());
+    world.settle();
+    let name = world.of_step("plan").metadata.name.clone().unwrap();
+    let asks = Waiting { reason: "ApprovalPending".to_owned(), message: "x".repeat(400), until: Some(Time(world.now)) };
+    world.children.get_mut(&name).unwrap().status =
+        Some(AutomationRunStatus { waiting_on: Some(asks.clone()), ..AutomationRunStatus::default() });
+    world.settle();
+    let told = world.status().waiting_on.unwrap();
+    assert_eq!((told.message, told.until), (format!("step plan: {}", asks.message), asks.until));
+}
+
+#[test]
+fn a_rerun_keeps_no_approval_of_what_has_to_be_run_again() {
+    let mut first = asking();
+    answer(&mut first, Verdict::Approve, "ann", None);
+    first.end_step("apply", Outcome::Failed);
+    // Somebody has deleted the run of the step that was approved upon.
+    let plan = first.of_step("plan").metadata.name.clone().unwrap();
+    first.children.remove(&plan);
+    let mut again = from_failed(&first, &release());
+    again.settle();
+    assert_eq!(again.live(), ["plan"]);
+    again.end_step("plan", Outcome::Succeeded);
+    assert_eq!((again.live(), again.step("ask").1), (Vec::new(), None), "it asks again");
 }
