@@ -174,13 +174,13 @@ pub(super) fn waiting(seen: &Seen, steps: &[StepStatus]) -> Option<Waiting> {
 
 /// What a workflow in this one asks, word for word: the answer is given to its own run.
 fn inner(seen: &Seen) -> Option<Waiting> {
-    let going = seen.children.iter().filter(|child| !ledger::is_finished(child));
+    let mut going = seen.children.iter().filter(|child| !ledger::is_finished(child));
     let asks = |child: &Arc<AutomationRun>| {
         let waiting = child.status.as_ref()?.waiting_on.as_ref().filter(|waiting| waiting.reason == PENDING)?;
         let (step, _) = place(child)?;
         Some(Waiting { message: cut(&format!("step {step}: {}", waiting.message), 2048), ..waiting.clone() })
     };
-    going.filter_map(asks).next()
+    going.find_map(asks)
 }
 
 /// The questions that are open.

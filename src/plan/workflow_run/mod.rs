@@ -229,7 +229,8 @@ fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: Known, decision: 
     let is_finally = |start: &Start| known.spec.finally.iter().any(|step| step.name == start.step);
     // So is that nobody answered in time: an answer that comes now must not go another way than what has begun.
     let unheard = approvals::is_unrecorded(&known.questions, before);
-    let starts: Vec<&Start> = decision.start.iter().filter(|start| !unheard && !(unrecorded && is_finally(start))).collect();
+    let held = |start: &Start| unheard || unrecorded && is_finally(start);
+    let starts: Vec<&Start> = decision.start.iter().filter(|start| !held(start)).collect();
     let mut changes: Vec<Change> = starts.iter().filter_map(|start| create(seen, &known, start)).collect();
     for (step, item) in &decision.stop {
         let child = seen.children.iter().find(|child| facts::place(child).is_some_and(|(of, index)| of == step && index == *item));
