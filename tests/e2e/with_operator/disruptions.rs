@@ -107,7 +107,7 @@ async fn a_node_that_is_lost_does_not_use_up_a_retry() {
             place.running(&format!("{task}-1")).await;
         }))
         .await;
-        let steps = r#"steps: [{name: first, taskRef: {name: native}}, {name: second, taskRef: {name: single}, dependsOn: [{step: first}]}]"#;
+        let steps = r"steps: [{name: first, taskRef: {name: native}}, {name: second, taskRef: {name: single}, dependsOn: [{step: first}]}]";
         place.given(&format!("{{apiVersion: nightshift.dev/v1alpha1, kind: Workflow, metadata: {{name: both}}, spec: {{owner: {{team: tests}}, {steps}}}}}")).await;
         place.given("{apiVersion: nightshift.dev/v1alpha1, kind: AutomationRun, metadata: {name: both-1}, spec: {workflowRef: {name: both}}}").await;
         let begun = place.status("both-1", "to have begun", |status| status.steps.first().is_some_and(|step| step.run.is_some())).await;

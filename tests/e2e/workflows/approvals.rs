@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{child, ready, run, run_with, step, steps, task, workflow};
 use crate::{
-    support::{eventually, kubectl},
+    support::{eventually, kubectl, now},
     with_operator::place::{Place, story},
 };
 
@@ -52,7 +52,7 @@ async fn answer(place: &Place, status: &AutomationRunStatus, user: &str, verdict
     let message = status.waiting_on.as_ref().expect("it waits").message.clone();
     let (_, command) = message.split_once("answer with kubectl ").expect("the command");
     let (words, patch) = command.split_once(" -p '").expect("the patch");
-    let (patch, _) = patch.split_once("'").expect("the end of the patch");
+    let (patch, _) = patch.split_once('\'').expect("the end of the patch");
     let reason = if reason.is_empty() { String::new() } else { format!(r#","reason":"{reason}""#) };
     let patch = patch.replace(r#""YOU""#, &format!(r#""{user}"{reason}"#)).replace("Approve", verdict);
     let args: Vec<&str> = words.split(' ').chain(["-p", patch.as_str(), "--as", user]).collect();
@@ -71,7 +71,7 @@ async fn an_approval_by_the_command_that_is_told_goes_on_record_and_feeds_what_f
         assert_eq!(steps(&asked), ["plan Succeeded", "ask Running", "apply Pending", "regret Pending"]);
         let waiting = asked.waiting_on.clone().expect("it waits");
         assert!(waiting.message.contains("step ask asks for approval: to production?"), "{}", waiting.message);
-        assert!(waiting.until.is_some_and(|until| until.0 > jiff::Timestamp::now()), "a day where nothing else is said");
+        assert!(waiting.until.is_some_and(|until| until.0 > now()), "a day where nothing else is said");
 
         let refused = answer(place, &asked, BOB, "Approve", "").await.expect_err("who may only edit");
         assert!(refused.contains("bob@example.com may not approve") && refused.contains("nightshift-approve"), "{refused}");
