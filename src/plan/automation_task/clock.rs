@@ -97,7 +97,7 @@ impl Kept {
         let at_once = native(before).is_some() || before.clock.as_ref().is_some_and(|was| was.kind == ClockKind::Operator);
         let closed = self.close(seen, before, at_once, now);
         if let Some(known) = known.filter(|_| closed && self.decided_through.is_some()) {
-            self.end(seen, before, known, now);
+            self.end(seen, before, (known, now), now);
         }
         self.decided_through = self.decided_through.filter(|_| self.clock.previous.is_some());
     }

@@ -55,6 +55,16 @@ pub(super) fn armed(of: Case<'_>, since: impl Fn(&CronJobSeen) -> Timestamp) -> 
     there.collect::<Option<Vec<_>>>().and_then(|there| there.into_iter().max())
 }
 
+/// Since when all the CronJobs are as they are wanted, where that was so before this pass: an earlier one has written them,
+/// and died before it could write the status. What is due by the new schedule since then is no slot of the old one.
+fn written_before(of: Case<'_>) -> Option<Timestamp> {
+    let there = of.accepted.wanted.iter().map(|wanted| {
+        let there = owned(of.seen).find(|there| there.name == wanted.name && there.timing == timing(wanted))?;
+        Some(there.last_slot.map_or(there.created, |last| last.max(there.created)))
+    });
+    there.collect::<Option<Vec<_>>>().and_then(|there| there.into_iter().max()).filter(|since| *since <= of.now)
+}
+
 /// The task's CronJobs, those that this pass has written as they are now.
 fn in_view(seen: &Seen) -> impl Iterator<Item = &CronJobSeen> {
     seen.written.iter().chain(owned(seen).filter(|there| seen.written.iter().all(|written| written.name != there.name)))
@@ -119,7 +129,7 @@ pub(super) fn go_on(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) 
         now,
     };
     if kept.close(seen, before, of.was_paused, now) && kept.decided_through.is_some() {
-        kept.account(of, (seen, before), &written);
+        kept.account(of, (seen, before), &written, now);
     }
     Some(kept)
 }
@@ -136,7 +146,7 @@ impl Kept {
         let edited = known.clone().filter(is_edited);
         let is_closed = self.close(seen, before, edited.is_some() || of.slots().was_paused, now);
         if let (true, Some(_), Some(known)) = (is_closed, self.decided_through, edited) {
-            self.end(seen, before, known, now);
+            self.end(seen, before, (known, written_before(of).unwrap_or(now)), now);
         } else if self.decided_through.is_none() {
             // From a release that told nothing of them: they count from now on.
             let begun = if was.is_some() && known.is_none() { Some(now) } else { armed(of, |there| there.created) };
@@ -146,25 +156,25 @@ impl Kept {
         // While a CronJob is missing, nobody knows whether this view is old or somebody has just deleted it.
         let there = of.accepted.wanted.iter().all(|wanted| in_view(seen).any(|there| there.name == wanted.name));
         if self.clock.previous.is_none() && self.decided_through.is_some() && there {
-            self.account(of.slots(), (seen, before), &written);
+            self.account(of.slots(), (seen, before), &written, written_before(of).unwrap_or(now));
         }
     }
 
-    /// The schedule that Kubernetes has kept ends now: another begins, or another clock, or none.
-    pub(super) fn end(&mut self, seen: &Seen, before: &AutomationTaskStatus, known: api::Schedule, now: Timestamp) {
+    /// The schedule that Kubernetes has kept ended at `until`: another begins, or another clock, or none.
+    pub(super) fn end(&mut self, seen: &Seen, before: &AutomationTaskStatus, (known, until): (api::Schedule, Timestamp), now: Timestamp) {
         let paused = paused_since(before);
         if let (Some(through), Some(schedule), None) = (self.decided_through, parsed(&seen.task.metadata, &known), paused) {
             // The CronJobs are there still that tell more than those to come.
             let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(known.clone());
-            slots.account_due(now, &traces(seen, &known, true));
-            let open = slots.is_open(now);
+            slots.account_due(until, &traces(seen, &known, true));
+            let open = slots.is_open(until);
             self.take(slots);
             if !open {
-                self.decided_through = Some(now);
+                self.decided_through = Some(until.max(through));
                 return;
             }
         }
-        self.clock.previous = Some(PreviousSchedule { schedule: known, until: Time(now) });
+        self.clock.previous = Some(PreviousSchedule { schedule: known, until: Time(until) });
         self.close(seen, before, paused.is_some(), now);
     }
 
@@ -186,8 +196,9 @@ impl Kept {
     pub(super) fn close_through(&mut self, seen: &Seen, before: &AutomationTaskStatus, until: Timestamp, now: Timestamp) {
         let Some(PreviousSchedule { schedule: written, .. }) = self.clock.previous.take() else { return };
         let (Some(through), Some(schedule)) = (self.decided_through, parsed(&seen.task.metadata, &written)) else { return };
-        let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(written.clone());
-        slots.account(paused_since(before).map_or(until, |since| since.min(until)), &traces(seen, &written, false));
+        let ended = paused_since(before).map_or(until, |since| since.min(until));
+        let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(written.clone()).ended(ended);
+        slots.account(ended, &traces(seen, &written, false));
         if paused_since(before).is_some() {
             slots.skip(until, (Outcome::Skipped, why::SUSPENDED));
         }
@@ -195,14 +206,15 @@ impl Kept {
         self.take(slots);
     }
 
-    /// Accounts for the slots of a schedule that goes on, as far as that can be done now.
-    fn account(&mut self, of: Of<'_>, (seen, before): (&Seen, &AutomationTaskStatus), written: &api::Schedule) {
+    /// Accounts for the slots of a schedule that goes on, as far as that can be done now. A pause that nobody has told of so
+    /// far began at `paused`.
+    fn account(&mut self, of: Of<'_>, (seen, before): (&Seen, &AutomationTaskStatus), written: &api::Schedule, paused: Timestamp) {
         let found = traces(seen, written, true);
         let fresh = |kept: &Self| kept.slots(of).under(written.clone());
         if of.was_paused || of.pause.is_some() {
-            let since = paused_since(before).unwrap_or(of.now);
+            let since = paused_since(before).unwrap_or(paused);
             let quiet = since.checked_add(CERTAIN).unwrap_or(since);
-            let mut slots = fresh(self);
+            let mut slots = fresh(self).ended(since);
             match (of.pause.is_none(), of.now < quiet) {
                 // It is over, and nothing starts what lies before that.
                 (true, _) => slots.account(since, &found),

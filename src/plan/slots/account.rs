@@ -34,6 +34,11 @@ impl Slots<'_> {
         Self { written, ..self }
     }
 
+    /// The same, where the schedule was paused or has ended at that time.
+    pub(in crate::plan) fn ended(self, at: Timestamp) -> Self {
+        Self { ended: Some(at), ..self }
+    }
+
     /// Accounts for the slots that nothing starts any more, as far as they are on record or their time is over; at most up
     /// to `until`.
     pub(in crate::plan) fn account_due(&mut self, until: Timestamp, traces: &Traces) {
@@ -177,7 +182,7 @@ impl Slots<'_> {
         }
         // Those whose time was not over when the next one was started have made way for it.
         let next = self.begun(until + SECOND);
-        let made_way = next.and_then(|begun| begun.checked_sub(self.deadline() + SECOND).ok());
+        let made_way = next.and_then(|begun| begun.checked_sub(self.deadline()).ok());
         let cut = made_way.map_or(until, |cut| cut.clamp(from, until));
         for (from, until, hold, reason) in
             [(from, cut, self.deadline(), why::DEADLINE_PASSED), (cut, until, SignedDuration::ZERO, why::SUPERSEDED)]

@@ -79,6 +79,8 @@ pub(super) struct Slots<'a> {
     open: bool,
     /// Whether Kubernetes was to start them.
     by_kubernetes: bool,
+    /// When the schedule was paused or ended, where that was before the slots' deadlines.
+    ended: Option<Timestamp>,
     /// Every slot up to here is decided.
     pub(super) through: Timestamp,
     pub(super) not_run: Vec<NotRun>,
@@ -97,6 +99,7 @@ impl<'a> Slots<'a> {
             changes: Vec::new(),
             open: false,
             by_kubernetes: false,
+            ended: None,
             through,
             not_run: not_run.to_vec(),
             notices: Vec::new(),
@@ -276,7 +279,10 @@ impl<'a> Slots<'a> {
                 let ended = run.status.as_ref().and_then(|status| status.completion_time.as_ref()).map(|time| time.0);
                 // It may be about to be recorded how it ended, long ago.
                 let of_job = || self.seen.jobs().iter().find(|job| job.by_cron_job && job.slot == Some(begun))?.ended_at;
-                Some((begun, ended.or_else(of_job).unwrap_or(self.now)))
+                let ended = ended.or_else(of_job).unwrap_or(self.now);
+                // What it held back until the schedule was paused was not to start after that.
+                let held = self.ended.is_some_and(|schedule_ended| ended >= schedule_ended);
+                Some((begun, if held { Timestamp::MAX } else { ended }))
             })
             .collect();
         busy.sort_unstable();
