@@ -74,6 +74,45 @@ pub fn clocked_scenario() -> impl Strategy<Value = Scenario> {
     })
 }
 
+/// A task that Kubernetes keeps, watches that lag, crashes, and absences of everybody; nobody takes Jobs or runs away. What
+/// people do they do some seconds after a minute, so that nothing falls on a slot.
+pub fn native_scenario() -> impl Strategy<Value = Scenario> {
+    let lines = select(vec![json!(["*/2 * * * *"]), json!(["*/3 * * * *"]), json!(["*/4 * * * *", "1-59/4 * * * *"])]);
+    let schedule = (lines, select(vec!["Allow", "Forbid", "Replace"]), select(vec![10, 60, 200]), option::weighted(0.2, Just("Latest")));
+    let act = prop_oneof![
+        3 => select(vec![1_i64, 30, 200, 600]).prop_map(|seconds| vec![(0, Act::StopOperator(seconds))]),
+        3 => select(vec![30_i64, 100, 300]).prop_map(|seconds| vec![(0, Act::StopCronJobs(seconds))]),
+        2 => (1..5_i64).prop_map(|minutes| vec![(0, Act::RefuseJobs(true)), (minutes * 60, Act::RefuseJobs(false))]),
+        2 => (1..8_i64).prop_map(|minutes| vec![(0, Act::Suspend(true)), (minutes * 60, Act::Suspend(false))]),
+        1 => Just(vec![(0, Act::ChangeImage)]),
+        1 => Just(vec![(0, Act::RepeatEvents)]),
+    ];
+    let acts = collection::vec((0..25_i64, act), 0..6);
+    let life = (select(vec![0_i64, 5, 50, 100, 170, 400]), select(vec![0, 0, 1])).prop_map(|(after, code)| Life::exit(after, code));
+    (any::<u64>(), schedule, acts, lags(), mishaps(), scripts_of(life)).prop_map(
+        |(seed, (lines, policy, deadline, latest), acts, lags, mishaps, script)| {
+            let policy = if lines.as_array().is_some_and(|lines| lines.len() > 1) { "Allow" } else { policy };
+            let mut schedule = json!({ "cron": lines, "concurrencyPolicy": policy, "startingDeadlineSeconds": deadline });
+            if let Some(latest) = latest {
+                schedule["catchUp"] = json!({ "policy": latest });
+            }
+            let acts =
+                acts.into_iter().flat_map(|(minute, acts)| acts.into_iter().map(move |(after, act)| (minute * 60 + 40 + after, act)));
+            Scenario {
+                seed,
+                spec: json!({ "schedule": schedule, "timeouts": { "attemptSeconds": 3000 } }),
+                workflow: None,
+                script,
+                acts: acts.collect(),
+                lags,
+                // What is carried out late can fall on a slot.
+                mishaps: Mishaps { delays: std::collections::BTreeMap::new(), ..mishaps },
+                seconds: 1870,
+            }
+        },
+    )
+}
+
 fn create_run(name: &str) -> Act {
     Act::CreateRun { name: name.to_owned(), parameters: Vec::new() }
 }
