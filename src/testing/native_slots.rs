@@ -15,9 +15,9 @@ use super::{
     people::Act,
     scenario::{Scenario, TASK, start},
     script::Life,
-    slots::{last_scheduled, record, runs_and, schedule, told},
+    slots::{last_scheduled, last_status, runs_and, told},
     store::Entry,
-    strategies::{config, native_scenario},
+    strategies::{config, native_months, native_scenario},
     world::World,
 };
 use crate::{
@@ -181,6 +181,12 @@ fn slots_that_are_open_at_a_change_of_clocks_or_when_the_schedule_goes_are_told(
 }
 
 #[test]
+fn a_slot_that_could_still_have_started_when_the_schedule_went_is_missed_though_its_cron_job_is_gone() {
+    let scenario = native(&json!({ "startingDeadlineSeconds": 600 }), Life::exit(5, 0)).with(100, Act::StopCronJobs(900)).during(200);
+    assert_eq!(told(&World::ended(&scenario)), runs_and(&[(0, ""), (2, MISSED)]));
+}
+
+#[test]
 fn a_pause_begins_where_it_was_noticed_and_what_was_open_before_is_told() {
     let scenario = native(&json!({ "startingDeadlineSeconds": 30 }), Life::exit(5, 0))
         .with(100, Act::StopCronJobs(60))
@@ -205,17 +211,38 @@ fn a_year_of_downtime_of_all_is_accounted_for_in_one_look() {
 }
 
 /// The CronJobs as they were at a time, by name.
-fn cron_jobs_at(log: &[Entry<CronJob>], at: Timestamp) -> Vec<CronJob> {
-    let mut there: BTreeMap<String, Option<CronJob>> = BTreeMap::new();
+fn cron_jobs_at(log: &[Entry<CronJob>], at: Timestamp) -> Vec<&CronJob> {
+    let mut there: BTreeMap<&str, Option<&CronJob>> = BTreeMap::new();
     for entry in log.iter().take_while(|entry| entry.at <= at) {
-        there.insert(entry.name.clone(), (!entry.deleted).then(|| (*entry.object).clone()));
+        there.insert(&entry.name, (!entry.deleted).then_some(&*entry.object));
     }
     there.into_values().flatten().collect()
 }
 
-/// What must have become of each slot, found by a look at each minute: what the CronJobs were then, and which Jobs there
+/// What is on record of each of these slots, whatever the schedule was: each group must count those that have no run.
+fn recorded(world: &World, slots: &BTreeMap<Timestamp, Vec<String>>) -> BTreeMap<Timestamp, Vec<String>> {
+    let mut recorded: BTreeMap<Timestamp, Vec<String>> = BTreeMap::new();
+    for run in world.all_runs() {
+        if let Some(slot) = run.spec.schedule_slot() {
+            recorded.entry(slot).or_default().push(run.name_any());
+        }
+    }
+    for group in last_status(world).not_run {
+        let within = slots.range(group.first_slot.0..=group.last_slot.0).map(|(slot, _)| *slot);
+        let without: Vec<Timestamp> = within.filter(|slot| !recorded.contains_key(slot)).collect();
+        if i64::try_from(without.len()).ok() != Some(group.slots) {
+            recorded.entry(group.first_slot.0).or_default().push(format!("counted {} of {}", group.slots, without.len()));
+        }
+        for slot in without {
+            recorded.entry(slot).or_default().push(format!("{:?}({})", group.outcome, group.reason));
+        }
+    }
+    recorded
+}
+
+/// What must have become of each slot, found by a look every so many minutes: what the CronJobs were then, and which Jobs there
 /// ever were.
-fn expected(world: &World) -> BTreeMap<Timestamp, Vec<String>> {
+fn expected(world: &World, every: i64) -> BTreeMap<Timestamp, Vec<String>> {
     let log = world.cluster.cron_jobs.log();
     let born = log.first().map_or(Timestamp::MAX, |entry| entry.at);
     let jobs = world.all_jobs();
@@ -226,18 +253,18 @@ fn expected(world: &World) -> BTreeMap<Timestamp, Vec<String>> {
     };
     let slot_of = |job: &k8s_openapi::api::batch::v1::Job| job.annotations().get(label::CRONJOB_SLOT)?.parse::<Timestamp>().ok();
     let mut expected = BTreeMap::new();
-    let mut minute = Timestamp::from_second((born.as_second() / 60 + 1) * 60).expect("a time");
+    let mut minute = Timestamp::from_second((born.as_second() / (60 * every) + 1) * 60 * every).expect("a time");
     while minute < world.cluster.now {
         let due = cron_jobs_at(log, minute).into_iter().find(|cron_job| {
             let spec = cron_job.spec.clone().unwrap_or_default();
             let alone = api::Schedule { cron: vec![spec.schedule], time_zone: spec.time_zone, ..api::Schedule::default() };
             Schedule::parse(&alone, NAMESPACE, TASK).is_ok_and(|schedule| schedule.is_slot(minute))
         });
-        if let Some(spec) = due.and_then(|cron_job| cron_job.spec) {
+        if let Some(spec) = due.and_then(|cron_job| cron_job.spec.clone()) {
             let deadline = SignedDuration::from_secs(spec.starting_deadline_seconds.unwrap_or(0));
             let forbids = spec.concurrency_policy.as_deref() == Some("Forbid");
             // A pause and the end of the schedule end the wait for an earlier run, too.
-            let timing = |cron_job: &CronJob| cron_job.spec.clone().map(|spec| (spec.schedule, spec.suspend));
+            let timing = |cron_job: &&CronJob| cron_job.spec.clone().map(|spec| (spec.schedule, spec.suspend));
             let was: Vec<_> = cron_jobs_at(log, minute).iter().map(timing).collect();
             let changed = log
                 .iter()
@@ -265,9 +292,22 @@ fn expected(world: &World) -> BTreeMap<Timestamp, Vec<String>> {
             };
             expected.insert(minute, what.iter().map(|&what| what.to_owned()).collect());
         }
-        minute += SignedDuration::from_secs(60);
+        minute += SignedDuration::from_secs(60 * every);
     }
     expected
+}
+
+/// Compares what is on record with what a look at each such minute finds.
+fn holds(world: &World, every: i64) {
+    let expected = expected(world, every);
+    let told = recorded(world, &expected);
+    let groups = last_status(world).not_run;
+    // The last twenty groups are kept.
+    let from = groups.first().filter(|_| groups.len() == 20).map_or(Timestamp::MIN, |group| group.first_slot.0);
+    let is = |what: &Vec<String>, may_be: &Vec<String>| what.len() == 1 && may_be.iter().any(|may| what[0].starts_with(may.as_str()));
+    let wrong = expected.range(from..).filter(|(slot, may_be)| !told.get(slot).is_some_and(|what| is(what, may_be)));
+    expect_none(world, wrong.map(|(slot, may_be)| format!("{slot} is {:?} and not {may_be:?}", told.get(slot))));
+    expect_none(world, told.iter().filter(|(slot, _)| !expected.contains_key(slot)));
 }
 
 proptest! {
@@ -275,12 +315,15 @@ proptest! {
 
     #[test]
     fn every_slot_comes_to_the_end_that_a_look_at_each_minute_finds(scenario in native_scenario()) {
-        let world = World::ended(&scenario);
-        let told = record(&world, &schedule(&world));
-        let expected = expected(&world);
-        let is = |what: &Vec<String>, may_be: &Vec<String>| what.len() == 1 && may_be.iter().any(|may| what[0].starts_with(may.as_str()));
-        let wrong = expected.iter().filter(|(slot, may_be)| !told.get(slot).is_some_and(|what| is(what, may_be)));
-        expect_none(&world, wrong.map(|(slot, may_be)| format!("{slot} is {:?} and not {may_be:?}", told.get(slot))));
-        expect_none(&world, told.iter().filter(|(slot, _)| !expected.contains_key(slot)));
+        holds(&World::ended(&scenario), 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(8))]
+
+    #[test]
+    fn over_months_every_slot_comes_to_the_end_that_a_look_at_each_hour_finds(scenario in native_months()) {
+        holds(&World::ended(&scenario), 60);
     }
 }

@@ -28,12 +28,12 @@ pub fn last_scheduled(world: &World) -> AutomationTaskStatus {
 }
 
 /// The last status that the task had.
-fn last_status(world: &World) -> AutomationTaskStatus {
+pub fn last_status(world: &World) -> AutomationTaskStatus {
     world.cluster.tasks.log().iter().filter_map(|entry| entry.object.status.clone()).next_back().unwrap_or_default()
 }
 
 /// What is on record of each slot: runs by name, and reasons why there was none.
-pub fn record(world: &World, schedule: &Schedule) -> BTreeMap<Timestamp, Vec<String>> {
+fn record(world: &World, schedule: &Schedule) -> BTreeMap<Timestamp, Vec<String>> {
     let mut record: BTreeMap<Timestamp, Vec<String>> = BTreeMap::new();
     for run in world.all_runs() {
         if let Some(slot) = run.spec.scheduled_time.as_ref().filter(|_| run.spec.triggered_by().is_scheduled()) {
@@ -55,7 +55,7 @@ pub fn record(world: &World, schedule: &Schedule) -> BTreeMap<Timestamp, Vec<Str
     record
 }
 
-pub fn schedule(world: &World) -> Schedule {
+fn schedule(world: &World) -> Schedule {
     let written = world.scenario.task().spec.schedule.unwrap_or_default();
     Schedule::parse(&written, NAMESPACE, TASK).expect("a schedule")
 }

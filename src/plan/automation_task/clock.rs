@@ -112,7 +112,7 @@ impl Kept {
                 return self.look_again(since + SETTLE);
             }
             let from = taken_over(of.seen, of.schedule, since);
-            self.close_through(of.seen, of.before, from, of.now);
+            self.close_through((of.seen, of.before), from, false, of.now);
             self.clock.first_slot = of.schedule.next(from).map(Time);
             return self.decide(of.slots(), from, of.now);
         };
@@ -136,7 +136,7 @@ impl Kept {
             self.clock.previous = Some(PreviousSchedule { schedule: known, until: Time(of.now) });
         }
         if owned(of.seen).next().is_none() {
-            self.close_through(of.seen, of.before, of.now, of.now);
+            self.close_through((of.seen, of.before), of.now, true, of.now);
             // A task that nobody has seen before is due from its creation on.
             let created = of.seen.task.metadata.creation_timestamp.as_ref().map_or(of.now, |time| time.0);
             let from = if of.before.observed_generation.is_none() { created } else { of.now };
@@ -144,7 +144,7 @@ impl Kept {
         }
         if was_paused(of) || of.accepted.pause.is_some() {
             // They were suspended long before: none of them is about to start anything.
-            self.close_through(of.seen, of.before, paused_since(of.before).unwrap_or(of.now), of.now);
+            self.close_through((of.seen, of.before), paused_since(of.before).unwrap_or(of.now), false, of.now);
             let from = self.decided_through.unwrap_or(of.now);
             return self.decide(of.slots(), from, of.now);
         }
@@ -159,7 +159,7 @@ impl Kept {
         let since = of.before.clock.as_ref().and_then(|clock| clock.since.as_ref()).map_or(of.now, |since| since.0);
         let begun = self.decided_through.filter(|_| self.clock.previous.is_none());
         let through = begun.unwrap_or_else(|| taken_over(of.seen, of.schedule, since));
-        self.close_through(of.seen, of.before, through, of.now);
+        self.close_through((of.seen, of.before), through, false, of.now);
         // The CronJob controller would not see the runs that go on, nor one that is due just now.
         let begun = owned(of.seen).next().is_some() || !of.seen.written.is_empty();
         let due = of.schedule.next(through).is_some_and(|slot| slot <= of.now);

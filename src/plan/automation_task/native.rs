@@ -83,7 +83,7 @@ fn traces(seen: &Seen, written: &api::Schedule, made: bool) -> Traces {
         lost.extend([true, false].into_iter().filter_map(|good| ledger::lost_through(ended(good), build::HISTORY_LIMIT)));
         lost.extend(made.then_some(there.created));
     }
-    if owned(seen).next().is_none() {
+    if made && owned(seen).next().is_none() {
         lost.push(Timestamp::MAX);
     }
     if written.policy() == ConcurrencyPolicy::Replace {
@@ -188,17 +188,18 @@ impl Kept {
             self.look_again(due);
             return false;
         }
-        self.close_through(seen, before, until, now);
+        self.close_through((seen, before), until, false, now);
         true
     }
 
-    /// Accounts at once for the slots up to `until` of the schedule that Kubernetes kept before.
-    pub(super) fn close_through(&mut self, seen: &Seen, before: &AutomationTaskStatus, until: Timestamp, now: Timestamp) {
+    /// Accounts at once for the slots up to `until` of the schedule that Kubernetes kept before. Its CronJobs are gone by now, or
+    /// others are there; `made` says that it is these that tell.
+    pub(super) fn close_through(&mut self, (seen, before): (&Seen, &AutomationTaskStatus), until: Timestamp, made: bool, now: Timestamp) {
         let Some(PreviousSchedule { schedule: written, .. }) = self.clock.previous.take() else { return };
         let (Some(through), Some(schedule)) = (self.decided_through, parsed(&seen.task.metadata, &written)) else { return };
         let ended = paused_since(before).map_or(until, |since| since.min(until));
         let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(written.clone()).ended(ended);
-        slots.account(ended, &traces(seen, &written, false));
+        slots.account(ended, &traces(seen, &written, made));
         if paused_since(before).is_some() {
             slots.skip(until, (Outcome::Skipped, why::SUSPENDED));
         }
