@@ -242,3 +242,118 @@ impl Kept {
         self.take(slots);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::AutomationTask,
+        plan::{Plan, automation_task::plan},
+    };
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-11-26T{time}Z").parse().unwrap()
+    }
+
+    fn seen(status: &Value, schedule: &Value, runs: &[&str]) -> Seen {
+        let task: AutomationTask = serde_json::from_value(json!({
+            "metadata": { "name": "t", "namespace": "ns", "uid": "u", "generation": 1, "creationTimestamp": "2026-11-01T00:00:00Z" },
+            "spec": { "owner": { "team": "data" }, "image": "i", "schedule": schedule },
+            "status": status,
+        }))
+        .unwrap();
+        let run = |slot: &&str| {
+            let name = format!("t-{}", at(slot).as_second() / 60);
+            let run = json!({
+                "metadata": { "name": name, "namespace": "ns", "uid": name, "creationTimestamp": at(slot) },
+                "spec": { "taskRef": { "name": "t" }, "trigger": "Schedule", "scheduledTime": at(slot) },
+            });
+            Arc::new(serde_json::from_value(run).unwrap())
+        };
+        let cron_job = CronJobSeen {
+            name: "t".to_owned(),
+            uid: "c".to_owned(),
+            resource_version: "1".to_owned(),
+            generation: 1,
+            owners: vec!["u".to_owned()],
+            desired: None,
+            created: "2026-11-01T00:00:00Z".parse().unwrap(),
+            last_slot: None,
+            timing: super::super::Timing { line: "0 * * * *".to_owned(), zone: "UTC".to_owned(), ..super::super::Timing::default() },
+        };
+        Seen {
+            task: Arc::new(task),
+            cron_jobs: vec![cron_job],
+            jobs: Vec::new(),
+            runs: runs.iter().map(run).collect(),
+            runs_gone: Vec::new(),
+            names_taken: Vec::new(),
+            revisions: Vec::new(),
+            backfills: Vec::new(),
+            written: Vec::new(),
+            runs_made: Vec::new(),
+            revisions_made: Vec::new(),
+            refusals: Vec::new(),
+            troubles: Vec::new(),
+        }
+    }
+
+    fn not_run(plan: &Plan<AutomationTaskStatus>) -> Vec<(String, String, i64)> {
+        let time = |time: &Time| time.0.to_string()[11..16].to_owned();
+        plan.status.not_run.iter().map(|group| (time(&group.first_slot), time(&group.last_slot), group.slots)).collect()
+    }
+
+    fn groups(groups: &[(&str, &str, i64)]) -> Vec<(String, String, i64)> {
+        groups.iter().map(|(first, last, slots)| ((*first).to_owned(), (*last).to_owned(), *slots)).collect()
+    }
+
+    /// Hourly, and decided through three o'clock; none of the first three slots is known to have run.
+    fn status(schedule: &Value) -> Value {
+        json!({
+            "clock": { "type": "CronJob", "reason": "", "since": "2026-11-01T00:00:00Z", "schedule": schedule },
+            "decidedThrough": at("03:00:00"),
+            "notRun": [{ "outcome": "Missed", "reason": "DeadlinePassed", "firstSlot": at("01:00:00"), "lastSlot": at("03:00:00"), "slots": 3 }],
+        })
+    }
+
+    #[test]
+    fn a_run_that_comes_late_takes_its_slot_out_of_what_did_not_run() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        for (runs, left) in [
+            (vec!["02:00:00"], vec![("01:00", "01:00", 1), ("03:00", "03:00", 1)]),
+            (vec!["01:00:00"], vec![("02:00", "03:00", 2)]),
+            (vec!["01:00:00", "03:00:00"], vec![("02:00", "02:00", 1)]),
+            (vec!["01:00:00", "02:00:00", "03:00:00"], vec![]),
+        ] {
+            let late = plan(&seen(&status(&hourly), &hourly, &runs), at("03:30:00"));
+            assert_eq!(not_run(&late), groups(&left), "{runs:?}");
+            let told = late.notices.iter().filter(|notice| notice.reason == "RunCameLate" && !notice.warning).count();
+            assert_eq!(told, runs.len());
+            // Written once, and not again.
+            let again = plan(&seen(&json!(late.status), &hourly, &runs), at("03:30:00"));
+            assert_eq!((not_run(&again), again.notices.len()), (groups(&left), 0));
+        }
+    }
+
+    #[test]
+    fn a_spec_that_is_not_accepted_keeps_nobody_from_telling_what_goes_on_to_be_missed() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        let wrong = json!({ "cron": ["0 25 * * *"], "timeZone": "UTC" });
+        let missed = plan(&seen(&status(&hourly), &wrong, &[]), at("04:01:20"));
+        assert_eq!(not_run(&missed), groups(&[("01:00", "04:00", 4)]));
+        let early = plan(&seen(&status(&hourly), &wrong, &[]), at("04:01:19"));
+        assert_eq!((not_run(&early), early.wake), (groups(&[("01:00", "03:00", 3)]), Some(at("04:01:20"))), "it may still come");
+    }
+
+    #[test]
+    fn the_api_server_is_asked_only_where_slots_are_about_to_be_told() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        assert!(is_to_tell(&seen(&status(&hourly), &hourly, &[]), at("04:01:20")));
+        assert!(!is_to_tell(&seen(&status(&hourly), &hourly, &[]), at("04:01:19")), "its time is not over");
+        assert!(!is_to_tell(&seen(&status(&hourly), &hourly, &["04:00:00"]), at("04:30:00")), "it has its run");
+    }
+}
