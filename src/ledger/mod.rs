@@ -1,8 +1,4 @@
-//! What is kept of the runs that are over, and what can be known of slots that have none.
-
-mod traces;
-
-pub use traces::lost_through;
+//! What is kept of the runs that are over.
 
 use jiff::Timestamp;
 

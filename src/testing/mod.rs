@@ -27,7 +27,6 @@ mod crashes;
 mod ends;
 mod history;
 mod laws;
-mod native_slots;
 mod reference;
 mod settle;
 mod slots;
