@@ -1,6 +1,8 @@
 //! What a backfill runs: a task or a workflow, of which it looks at no more than this.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::ObjectMeta;
 
 use super::Wrong;
 use crate::{
@@ -32,31 +34,31 @@ impl Subject {
     #[must_use]
     pub fn of_task(task: &AutomationTask) -> Self {
         let status = task.status.clone().unwrap_or_default();
-        let paused = condition::is_true(&status.conditions, condition::SUSPENDED);
-        Self {
-            created: task.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            schedule: task.spec.schedule.clone(),
-            clock: clock(status.clock.as_ref(), paused),
-            decided_through: status.decided_through.map(|time| time.0),
-        }
+        Self::of(&task.metadata, task.spec.schedule.clone(), status.clock.as_ref(), &status.conditions, status.decided_through)
     }
 
     /// A workflow.
     #[must_use]
     pub fn of_workflow(workflow: &Workflow) -> Self {
         let status = workflow.status.clone().unwrap_or_default();
-        let paused = condition::is_true(&status.conditions, condition::SUSPENDED);
+        Self::of(&workflow.metadata, workflow.spec.schedule.clone(), status.clock.as_ref(), &status.conditions, status.decided_through)
+    }
+
+    fn of(
+        meta: &ObjectMeta,
+        schedule: Option<Schedule>,
+        clock: Option<&ClockStatus>,
+        conditions: &[Condition],
+        decided_through: Option<Time>,
+    ) -> Self {
+        let paused = condition::is_true(conditions, condition::SUSPENDED);
         Self {
-            created: workflow.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            schedule: workflow.spec.schedule.clone(),
-            clock: clock(status.clock.as_ref(), paused),
-            decided_through: status.decided_through.map(|time| time.0),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            schedule,
+            clock: clock.map(|clock| clock.kind).filter(|_| !paused),
+            decided_through: decided_through.map(|time| time.0),
         }
     }
-}
-
-fn clock(told: Option<&ClockStatus>, paused: bool) -> Option<ClockKind> {
-    told.map(|clock| clock.kind).filter(|_| !paused)
 }
 
 /// What its runs take, frozen when the backfill begins.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Seen, facts::place, kept::Kept};
 use crate::{
-    api::{Approval, ApprovalStatus, AutomationRun, AutomationRunStatus, Outcome, Phase, StepStatus, Verdict, Waiting, WorkflowSpec},
+    api::{Approval, ApprovalStatus, AutomationRun, AutomationRunStatus, Outcome, Phase, Step, StepStatus, Verdict, Waiting, WorkflowSpec},
     graph::{Decision, Facts, RunFacts, reason},
     ledger,
     outcome::cut,
@@ -30,15 +30,20 @@ pub(super) type Questions = BTreeMap<String, Question>;
 pub(super) struct Question {
     pub(super) status: ApprovalStatus,
     outcome: Option<Outcome>,
-    told: (&'static str, String),
+    /// Why it ended so, in one word and in a sentence; while it is open: that, and what is to be approved.
+    pub(super) told: (&'static str, String),
     outputs: Option<Value>,
     /// It was answered in the run that this one repeats.
     kept: bool,
 }
 
 /// What has been asked, and what is known of it at this time.
-pub(super) fn questions(seen: &Seen, before: &AutomationRunStatus, kept: &Kept, now: Timestamp) -> Questions {
-    let kept = kept.approvals.iter().map(|(step, approval)| ((*step).to_owned(), question(seen, step, approval, true, now)));
+pub(super) fn questions(seen: &Seen, before: &AutomationRunStatus, spec: &WorkflowSpec, kept: &Kept, now: Timestamp) -> Questions {
+    let written = |name: &str| spec.steps.iter().find(|step| step.name == name);
+    let kept = kept.approvals.iter().filter_map(|(step, approval)| {
+        let question = question(seen, written(step)?, approval, true, now);
+        Some(((*step).to_owned(), question))
+    });
     let own = before.steps.iter().filter_map(|step| {
         let approval = step.approval.clone()?;
         // Whoever answers a step that has ended comes too late.
@@ -46,9 +51,9 @@ pub(super) fn questions(seen: &Seen, before: &AutomationRunStatus, kept: &Kept, 
         Some((step.name.clone(), if open { answered(seen, &step.name, approval, now) } else { approval }))
     });
     let mut questions: Questions = kept.collect();
-    for (step, approval) in own {
-        let question = question(seen, &step, &approval, false, now);
-        questions.entry(step).or_insert(question);
+    for (name, approval) in own {
+        let Some(step) = written(&name) else { continue };
+        questions.entry(name).or_insert_with(|| question(seen, step, &approval, false, now));
     }
     questions
 }
@@ -79,19 +84,19 @@ fn answered(seen: &Seen, step: &str, asked: ApprovalStatus, now: Timestamp) -> A
     }
 }
 
-fn question(seen: &Seen, step: &str, approval: &ApprovalStatus, kept: bool, now: Timestamp) -> Question {
+fn question(seen: &Seen, step: &Step, approval: &ApprovalStatus, kept: bool, now: Timestamp) -> Question {
     let by = approval.by.clone().unwrap_or_default();
     let why = approval.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     let (outcome, told) = match approval.decision {
         Some(Verdict::Approve) => (Some(Outcome::Succeeded), (reason::APPROVED, format!("approved by {by}{why}"))),
         Some(Verdict::Reject) => (Some(Outcome::Failed), (reason::REJECTED, format!("rejected by {by}{why}"))),
         None if now >= approval.until.0 => {
-            let late = seen.run.spec.approvals.iter().find(|answer| answer.step == step);
+            let late = seen.run.spec.approvals.iter().find(|answer| answer.step == step.name);
             let late = late.map_or(String::new(), |answer| format!("; {} did, too late", answer.by));
             let message = format!("nobody answered between {} and {}{late}", approval.asked_time.0, approval.until.0);
             (Some(Outcome::TimedOut), (reason::APPROVAL_TIMED_OUT, message))
         }
-        None => (None, ("", String::new())),
+        None => (None, (PENDING, step.approval.as_ref().and_then(|approval| approval.message.clone()).unwrap_or_default())),
     };
     let outputs = approval.decision.map(|_| json!({ "by": by, "reason": approval.reason.as_deref().unwrap_or_default() }));
     Question { status: approval.clone(), outcome, told, outputs, kept }
@@ -136,7 +141,7 @@ pub(super) fn ask(
             reason: None,
             decided_time: None,
         };
-        let question = question(seen, &step.name, &answered(seen, &step.name, asked, now), false, now);
+        let question = question(seen, step, &answered(seen, &step.name, asked, now), false, now);
         is_answered |= question.outcome.is_some();
         questions.insert(step.name.clone(), question);
     }
@@ -151,9 +156,9 @@ pub(super) fn wake(decision: &Decision, questions: &Questions) -> Option<Timesta
 
 /// That somebody is waited for, and what they can do about it: for a step of this run, or of a workflow in it.
 pub(super) fn waiting(seen: &Seen, steps: &[StepStatus]) -> Option<Waiting> {
-    let asks = |step: &&StepStatus| step.phase == Phase::Running && step.approval.is_some();
-    let Some(first) = steps.iter().find(asks) else { return inner(seen) };
-    let more = match steps.iter().filter(asks).count() - 1 {
+    let mut open = open(steps);
+    let Some(first) = open.next() else { return inner(seen) };
+    let more = match open.count() {
         0 => String::new(),
         more => format!(" ({more} more {} too)", if more == 1 { "asks" } else { "ask" }),
     };
@@ -183,8 +188,7 @@ fn inner(seen: &Seen) -> Option<Waiting> {
     going.find_map(asks)
 }
 
-/// The questions that are open.
-pub(super) fn open(status: &AutomationRunStatus) -> Vec<&str> {
-    let asks = |step: &&StepStatus| step.phase == Phase::Running && step.approval.is_some();
-    status.steps.iter().filter(asks).map(|step| step.name.as_str()).collect()
+/// The steps whose questions are open.
+pub(super) fn open(steps: &[StepStatus]) -> impl Iterator<Item = &StepStatus> {
+    steps.iter().filter(|step| step.phase == Phase::Running && step.approval.is_some())
 }

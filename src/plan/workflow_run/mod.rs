@@ -148,7 +148,7 @@ fn draft(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Draft {
     let times = Times::of(seen, before, definition.seconds(name), now);
     let zone = definition.zone();
     let kept = kept(spec, &definition.name, &seen.originals);
-    let mut questions = approvals::questions(seen, before, &kept, now);
+    let mut questions = approvals::questions(seen, before, spec, &kept, now);
     loop {
         let mut facts = facts(seen, before, &parameters, (identity.slot, zone), &times);
         facts::keep(&mut facts, &kept);
@@ -240,13 +240,9 @@ fn carry_out(seen: &Seen, before: &AutomationRunStatus, known: Known, decision: 
     }
     let again = (!seen.refusals.is_empty()).then(|| now + AGAIN);
     let wake = [known.times.wake(&decision, now), approvals::wake(&decision, &known.questions), again].into_iter().flatten().min();
-    let asked: BTreeMap<_, _> = known.questions.into_iter().map(|(step, question)| (step, question.status)).collect();
-    let asks = known.spec.steps.iter().filter(|step| asked.contains_key(&step.name));
-    let messages = asks.filter_map(|step| Some((step.name.clone(), step.approval.as_ref()?.message.clone()?)));
     Draft {
         changes,
-        messages: messages.collect(),
-        asked,
+        questions: known.questions,
         decision: Some(decision),
         kept: known.kept,
         definition: Some(known.definition.name.clone()),

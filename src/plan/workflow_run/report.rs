@@ -6,12 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    Seen, approvals,
+    Seen,
+    approvals::{self, Questions},
     facts::{self, place},
 };
 use crate::{
     api::{
-        ApprovalStatus, AutomationRunStatus, Items, Outcome, Phase, StepStatus, StepsEnd, Waiting,
+        AutomationRunStatus, Items, Outcome, Phase, StepStatus, StepsEnd, Waiting,
         condition::{self, Set, Status},
         label,
     },
@@ -38,9 +39,7 @@ pub(super) struct Draft {
     /// Names of the runs of steps that are kept, by step.
     pub(super) kept: BTreeMap<String, String>,
     /// What has been asked, by step.
-    pub(super) asked: BTreeMap<String, ApprovalStatus>,
-    /// What these steps want approved, in words.
-    pub(super) messages: BTreeMap<String, String>,
+    pub(super) questions: Questions,
     /// Name of the revision that holds what it runs.
     pub(super) definition: Option<String>,
     /// What it waits on before it can begin.
@@ -150,14 +149,14 @@ impl Draft {
         let items = step.items.map(items).or_else(|| recorded.and_then(|recorded| recorded.items));
         let single = items.is_none().then(|| of_step().next()).flatten().and_then(|child| child.metadata.name.clone());
         let count = i32::try_from(of_step().count()).unwrap_or(i32::MAX);
+        let question = self.questions.get(&step.name);
         let (phase, outcome, reason, message) = match &step.at {
             At::Waiting(why) => (Phase::Pending, None, None, Some(why.clone())),
-            At::Running if self.asked.contains_key(&step.name) => {
-                (Phase::Running, None, Some(approvals::PENDING.to_owned()), self.messages.get(&step.name).cloned())
-            }
             At::Running => {
-                let waits = held_up(seen, step).filter(|_| items.is_none());
-                (Phase::Running, None, waits.map(|waits| waits.reason.clone()), waits.map(|waits| waits.message.clone()))
+                let asks = question.map(|question| (question.told.0.to_owned(), question.told.1.clone()));
+                let waits = || held_up(seen, step).filter(|_| items.is_none()).map(|waits| (waits.reason.clone(), waits.message.clone()));
+                let (reason, message) = asks.or_else(waits).unzip();
+                (Phase::Running, None, reason, message)
             }
             At::Ended(ended) => (Phase::Finished, Some(ended.outcome), Some(ended.reason.clone()), Some(ended.message.clone())),
         };
@@ -172,7 +171,7 @@ impl Draft {
             message: message.map(|message| cut(&message, STEP_MESSAGE)).filter(|message| !message.is_empty()),
             started: count.max(recorded.map_or(0, |recorded| recorded.started)),
             items,
-            approval: self.asked.get(&step.name).cloned().or_else(|| recorded.and_then(|recorded| recorded.approval.clone())),
+            approval: question.map(|question| question.status.clone()),
         }
     }
 }
@@ -280,7 +279,7 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
         return vec![notice(!good, &format!("{outcome:?}"), "Conclude", cut(&message, 1000))];
     }
     let waits = |status: &AutomationRunStatus| status.waiting_on.as_ref().map(|waiting| waiting.reason.clone());
-    let asked = approvals::open(after).iter().any(|step| !approvals::open(before).contains(step));
+    let asked = approvals::open(&after.steps).any(|step| approvals::open(&before.steps).all(|known| known.name != step.name));
     match &after.waiting_on {
         Some(waiting) if (asked || waits(before) != waits(after)) && waiting.reason != DEFINITION_PENDING => {
             vec![notice(

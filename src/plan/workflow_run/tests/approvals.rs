@@ -12,6 +12,14 @@ fn release() -> Value {
     ] })
 }
 
+/// The same, with a step that takes care of silence.
+fn release_with_regret() -> Value {
+    let mut spec = release();
+    let regret = json!({ "name": "regret", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "ask", "outcomes": ["TimedOut"] }] });
+    spec["steps"].as_array_mut().unwrap().push(regret);
+    spec
+}
+
 /// A run whose step asks.
 fn asking() -> World {
     let mut world = World::new(&release());
@@ -131,11 +139,7 @@ fn a_rerun_keeps_an_approval_only_of_the_very_same_definition() {
 
 #[test]
 fn silence_is_on_record_before_anything_comes_of_it() {
-    let mut spec = release();
-    spec["steps"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({ "name": "regret", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "ask", "outcomes": ["TimedOut"] }] }));
+    let spec = release_with_regret();
     let mut world = World::new(&spec);
     world.settle();
     world.end_step("plan", Outcome::Succeeded);
@@ -149,12 +153,8 @@ fn silence_is_on_record_before_anything_comes_of_it() {
 
 #[test]
 fn who_waits_for_people_has_as_much_time_more_and_its_question_ends_before_the_run_does() {
-    let mut spec = release();
+    let mut spec = release_with_regret();
     spec["steps"][1]["approval"] = json!({});
-    spec["steps"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({ "name": "regret", "taskRef": { "name": "t" }, "dependsOn": [{ "step": "ask", "outcomes": ["TimedOut"] }] }));
     let mut world = World::new(&spec);
     world.settle();
     world.now += 600.seconds();
