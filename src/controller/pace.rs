@@ -1,7 +1,7 @@
-//! How soon one object is looked at again: the larger it is, the later.
+//! How soon one object is looked at again: the longer a look takes, the later.
 //!
 //! Each end of an item of a thousand would otherwise be a look at all thousand. Looked at a few times a second, such a run
-//! loses nothing that anybody sees.
+//! loses nothing that anybody sees; on a busy machine, where a look takes longer, it makes room for the others.
 
 use std::{
     collections::HashMap,
@@ -9,15 +9,15 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-/// For each part that an object has, up to the longest.
-const FOR_EACH: SignedDuration = SignedDuration::from_micros(100);
-const LONGEST: SignedDuration = SignedDuration::from_millis(100);
-/// Fewer parts cost nothing worth waiting for.
-const FEW: usize = 50;
+/// How many times as long as it took to look at an object it is left alone: it takes a hundredth of a core at the most.
+const TIMES: u32 = 100;
+const LONGEST: Duration = Duration::from_millis(250);
+/// A shorter pause saves nothing worth waiting for.
+const SHORTEST: Duration = Duration::from_millis(20);
 
-/// When large objects may be looked at next.
+/// When objects that are slow to look at may be looked at next.
 #[derive(Default)]
 pub(super) struct Pace(Mutex<HashMap<String, Timestamp>>);
 
@@ -28,18 +28,23 @@ impl Pace {
         Duration::try_from(next.duration_since(now)).ok().filter(|wait| !wait.is_zero())
     }
 
-    /// The object was looked at, and has so many parts.
-    pub(super) fn looked(&self, key: &str, parts: usize, now: Timestamp) {
+    /// The object was looked at, which took so long.
+    pub(super) fn looked(&self, key: &str, took: Duration, now: Timestamp) {
         let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts <= FEW {
+        let pause = took.saturating_mul(TIMES).min(LONGEST);
+        if pause < SHORTEST {
             paces.remove(key);
             return;
         }
         if paces.len() % 256 == 255 {
             paces.retain(|_, next| *next > now);
         }
-        let pause = FOR_EACH.checked_mul(i32::try_from(parts).unwrap_or(i32::MAX)).unwrap_or(LONGEST).min(LONGEST);
         paces.insert(key.to_owned(), now.checked_add(pause).unwrap_or(now));
+    }
+
+    /// The object is over: what comes of it is no matter of pace.
+    pub(super) fn ended(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 
@@ -48,16 +53,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_objects_wait_and_small_ones_do_not() {
+    fn what_is_slow_to_look_at_waits_and_the_rest_does_not() {
         let pace = Pace::default();
         let at = |milliseconds: i64| Timestamp::from_millisecond(1_000_000 + milliseconds).unwrap();
-        for (parts, wait) in [(0, None), (50, None), (500, Some(Duration::from_millis(50))), (100_000, Some(Duration::from_millis(100)))] {
-            pace.looked("run", parts, at(0));
-            assert_eq!(pace.wait("run", at(0)), wait, "{parts}");
+        for (took, wait) in [(0, None), (199, None), (200, Some(20)), (900, Some(90)), (80_000, Some(250))] {
+            pace.looked("run", Duration::from_micros(took), at(0));
+            assert_eq!(pace.wait("run", at(0)), wait.map(Duration::from_millis), "{took} µs");
         }
-        assert_eq!((pace.wait("run", at(40)), pace.wait("run", at(100))), (Some(Duration::from_millis(60)), None));
-        pace.looked("run", 1, at(100));
-        assert_eq!(pace.wait("run", at(0)), None, "it has become small");
+        assert_eq!((pace.wait("run", at(200)), pace.wait("run", at(250))), (Some(Duration::from_millis(50)), None));
+        pace.ended("run");
+        assert_eq!(pace.wait("run", at(0)), None, "it is over");
         assert_eq!(pace.wait("other", at(0)), None);
     }
 }

@@ -1,6 +1,9 @@
 //! Reconciles runs of workflows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt;
 use kube::{ResourceExt, runtime::controller::Action};
@@ -28,8 +31,12 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         };
         let now = context.clock.now_in_seconds();
         let mut seen = observe::workflow_run(&context.client, &context.caches, run.clone(), now).await?;
+        let begun = Instant::now();
         let mut plan = plan::workflow_run::plan(&seen, now);
-        context.pace.looked(&key, if plan.status.outcome.is_some() { 0 } else { seen.children.len() }, context.clock.now());
+        match plan.status.outcome {
+            Some(_) => context.pace.ended(&key),
+            None => context.pace.looked(&key, begun.elapsed(), context.clock.now()),
+        }
         let applied = apply::apply(&context, &*run, &plan.changes).await?;
         if !applied.refusals.is_empty() {
             // The API server's answer is an observation like any other.
