@@ -55,13 +55,7 @@ impl Warnings {
         let of_namespace = self.of(namespace, now);
         let mut listed = of_namespace.lock().await;
         let oldest = job.ended_at.map_or(now - FRESH, |ended| ended.max(now - FRESH));
-        if listed.at < oldest {
-            // Within a limit: others of the namespace wait for this list, and the API server may not answer.
-            let limited = tokio::time::timeout(LIMIT, list(client, namespace)).await;
-            let late = |_| reading(format!("the events of namespace {namespace}"))(kube::Error::Service("no answer in time".into()));
-            let warnings = limited.map_err(late)??;
-            *listed = Listed { at: now, warnings };
-        }
+        listed.refresh(client, namespace, oldest, now).await?;
         // Pods that have come and gone are known by their names, which begin with that of the Job and its only index.
         let prefix = format!("{}-0-", job.name);
         let of_gone = |warning: &&Warning| job.pods.is_empty() && warning.kind == "Pod" && warning.name.starts_with(&prefix);
@@ -70,10 +64,39 @@ impl Warnings {
         Ok(about.map(|warning| warning.trouble.clone()).collect())
     }
 
+    /// The warnings about any of these objects, oldest first, from a list that is a few seconds old at the most.
+    pub(super) async fn about_objects(
+        &self,
+        client: &Client,
+        namespace: &str,
+        uids: &[&str],
+        now: Timestamp,
+    ) -> Result<Vec<Trouble>, Error> {
+        let of_namespace = self.of(namespace, now);
+        let mut listed = of_namespace.lock().await;
+        listed.refresh(client, namespace, now - FRESH, now).await?;
+        let about = listed.warnings.iter().filter(|warning| uids.contains(&warning.uid.as_str()));
+        Ok(about.map(|warning| warning.trouble.clone()).collect())
+    }
+
     fn of(&self, namespace: &str, now: Timestamp) -> Arc<Namespace> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|name, listed| name == namespace || listed.try_lock().map_or(true, |listed| now.duration_since(listed.at) < KEPT));
         all.entry(namespace.to_owned()).or_default().clone()
+    }
+}
+
+impl Listed {
+    /// Lists anew where this list is older than that.
+    async fn refresh(&mut self, client: &Client, namespace: &str, oldest: Timestamp, now: Timestamp) -> Result<(), Error> {
+        if self.at < oldest {
+            // Within a limit: others of the namespace wait for this list, and the API server may not answer.
+            let limited = tokio::time::timeout(LIMIT, list(client, namespace)).await;
+            let late = |_| reading(format!("the events of namespace {namespace}"))(kube::Error::Service("no answer in time".into()));
+            let warnings = limited.map_err(late)??;
+            *self = Self { at: now, warnings };
+        }
+        Ok(())
     }
 }
 

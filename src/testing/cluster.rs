@@ -44,6 +44,8 @@ pub struct Cluster {
     pub warnings: Vec<Warned>,
     /// A quota leaves no room for another Job.
     pub jobs_refused: bool,
+    /// Until then nobody looks at the CronJobs.
+    pub cron_jobs_down_until: Timestamp,
     /// Admission refuses pods, which only an Event on their Job tells.
     pub pods_refused: bool,
     /// When owners that are gone were last taken off. The real collector is slow: it does not argue with whoever puts one

@@ -44,7 +44,10 @@ pub(super) fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) 
     // Only what the task's own status has taken up: a crash in between would lose it.
     let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
     let mut expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
-    expired.retain(|run| ledger::order(run).0 <= recorded && !is_needed(seen, run));
+    // Its slot must be known to have been decided, or it would look as if it had not been run.
+    let through = before.decided_through.as_ref().map(|time| time.0);
+    let is_open = |run: &AutomationRun| run.spec.schedule_slot().zip(through).is_some_and(|(slot, through)| slot > through);
+    expired.retain(|run| ledger::order(run).0 <= recorded && !is_open(run) && !is_needed(seen, run));
     for run in &expired {
         let jobs: Vec<&JobSeen> = jobs_of(run).collect();
         if jobs.is_empty() {
