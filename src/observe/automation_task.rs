@@ -71,13 +71,13 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
 /// says which there are, and its Events what kept the CronJob controller from starting others.
 async fn look_closer(client: &Client, caches: &Caches, seen: &mut Seen, now: Timestamp) -> Result<(), Error> {
     let (namespace, name) = (seen.task.namespace().unwrap_or_default(), seen.task.name_any());
-    let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
-    let of_task = ListParams::default().labels(&format!("{},{}={name}", label::SELECTOR, label::TASK));
-    let listed = jobs.list(&of_task).await.map_err(reading(format!("Jobs of task {name}")))?.items;
-    let no_pods: [Arc<k8s_openapi::api::core::v1::Pod>; 0] = [];
-    seen.add_jobs(listed.iter().map(|job| JobSeen::read(job, &no_pods)));
+    seen.add_jobs(caches.live_jobs.of_task(client, &namespace, &name, now).await?.into_iter());
     let cron_jobs: Vec<&str> = seen.cron_jobs.iter().map(|cron_job| cron_job.uid.as_str()).collect();
-    seen.troubles = caches.warnings.about_objects(client, &namespace, &cron_jobs, now).await?;
+    // They say why, and nothing depends on them.
+    match caches.warnings.about_objects(client, &namespace, &cron_jobs, now).await {
+        Ok(troubles) => seen.troubles = troubles,
+        Err(error) => tracing::debug!(%error, task = name, "a slot was missed, and its Events cannot be read"),
+    }
     Ok(())
 }
 

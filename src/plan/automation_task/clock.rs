@@ -111,7 +111,8 @@ impl Kept {
                 self.arm(of.slots(), since);
                 return self.look_again(since + SETTLE);
             }
-            let from = taken_over(of.seen, of.schedule, since);
+            // What was told of a slot stands, also where the new schedule would start it later than the old one.
+            let from = taken_over(of.seen, of.schedule, since).max(self.decided_through.unwrap_or(Timestamp::MIN));
             self.close_through((of.seen, of.before), from, false, of.now);
             self.clock.first_slot = of.schedule.next(from).map(Time);
             return self.decide(of.slots(), from, of.now);
@@ -158,7 +159,7 @@ impl Kept {
         // Where it has not yet begun, it has to do what they have left undone.
         let since = of.before.clock.as_ref().and_then(|clock| clock.since.as_ref()).map_or(of.now, |since| since.0);
         let begun = self.decided_through.filter(|_| self.clock.previous.is_none());
-        let through = begun.unwrap_or_else(|| taken_over(of.seen, of.schedule, since));
+        let through = begun.unwrap_or_else(|| taken_over(of.seen, of.schedule, since).max(self.decided_through.unwrap_or(Timestamp::MIN)));
         self.close_through((of.seen, of.before), through, false, of.now);
         // The CronJob controller would not see the runs that go on, nor one that is due just now.
         let begun = owned(of.seen).next().is_some() || !of.seen.written.is_empty();

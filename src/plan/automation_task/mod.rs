@@ -129,7 +129,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
     let kept = match &accepted {
         Ok(accepted) => Some(clock::keep(seen, &before, accepted, now)),
         // What was accepted last goes on: an edit that cannot work must not stop the nights.
-        Err(_) => native::go_on(seen, &before, now),
+        Err(_) => native::go_on(seen, &before, native::paused(seen, &accepted, now).as_ref(), now),
     };
     match &kept {
         Some(kept) => changes.extend(kept.changes.iter().cloned()),

@@ -4,23 +4,27 @@
 //! old one may still come into view, so its slots stay open that long, in `clock.previous`. All of this follows from the
 //! status and from what is there, so a crash anywhere is made good by the next look.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    CronJobSeen, Seen,
+    AFTER_SLOT, Accepted, CronJobSeen, Rejected, Seen, Timing,
     clock::{Case, owned},
     cron_jobs::{suspend, timing},
 };
 use crate::{
-    api::{self, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, NotRun, Outcome, PreviousSchedule, condition},
+    api::{self, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, Contract, NotRun, Outcome, PreviousSchedule, condition},
     build, ledger,
-    outcome::{JobEnd, JobSeen},
+    outcome::{JobEnd, JobSeen, Trouble},
     plan::{
-        pause::pause,
+        pause::{Pause, pause},
         slots::{CERTAIN, Kept, Of, SECOND, Slots, Traces, parsed, why},
     },
+    schedule::{CronLine, Schedule},
 };
+
+/// How long a CronJob may be missing in a view that is only old.
+const ABSENT: SignedDuration = SignedDuration::from_secs(3600);
 
 /// The clock as the status had it, where that was Kubernetes'.
 pub(super) fn native(before: &AutomationTaskStatus) -> Option<&ClockStatus> {
@@ -35,8 +39,20 @@ pub fn is_to_tell(seen: &Seen, now: Timestamp) -> bool {
     let clock = before.clock.as_ref();
     let kept = clock.and_then(|clock| clock.previous.as_ref()).map(|previous| &previous.schedule);
     let kept = kept.or_else(|| native(before)?.schedule.as_ref());
-    let due = kept.and_then(|kept| parsed(&seen.task.metadata, kept)).and_then(|kept| kept.next(through.0));
-    let told = |not_run: &[NotRun]| not_run.iter().filter(|group| group.reason != why::SUSPENDED).cloned().collect::<Vec<_>>();
+    let Some(kept) = kept.and_then(|kept| parsed(&seen.task.metadata, kept)) else { return false };
+    // Most slots that are due have their run: what the whole plan would tell is asked for another one only.
+    let has_run = |slot: Timestamp| {
+        seen.runs.iter().any(|run| run.spec.schedule_slot() == Some(slot)) || seen.jobs.iter().any(|job| job.slot == Some(slot))
+    };
+    let mut due = kept.next(through.0);
+    while let Some(slot) = due.filter(|slot| *slot <= now && has_run(*slot)) {
+        due = kept.next(slot);
+    }
+    // What a pause or a run in sight keeps from starting needs no other look.
+    let told = |not_run: &[NotRun]| {
+        let unexplained = |group: &&NotRun| ![why::SUSPENDED, why::FORBID].contains(&group.reason.as_str());
+        not_run.iter().filter(unexplained).cloned().collect::<Vec<_>>()
+    };
     due.is_some_and(|slot| slot <= now) && told(&super::plan(seen, now).status.not_run) != told(&before.not_run)
 }
 
@@ -55,14 +71,28 @@ pub(super) fn armed(of: Case<'_>, since: impl Fn(&CronJobSeen) -> Timestamp) -> 
     there.collect::<Option<Vec<_>>>().and_then(|there| there.into_iter().max())
 }
 
-/// Since when all the CronJobs are as they are wanted, where that was so before this pass: an earlier one has written them,
-/// and died before it could write the status. What is due by the new schedule since then is no slot of the old one.
-fn written_before(of: Case<'_>) -> Option<Timestamp> {
-    let there = of.accepted.wanted.iter().map(|wanted| {
-        let there = owned(of.seen).find(|there| there.name == wanted.name && there.timing == timing(wanted))?;
+/// Since when the CronJobs that the known schedule had otherwise are as they are wanted, where that was so before this pass:
+/// an earlier one has written them, and died before it could write the status. What is due by the new schedule since then
+/// is no slot of the old one.
+fn written_before(of: Case<'_>, known: &api::Schedule) -> Option<Timestamp> {
+    let old = as_known(of, known);
+    let changed = of.accepted.wanted.iter().map(|wanted| (&wanted.name, timing(wanted)));
+    let changed = changed.filter(|(name, timing)| !old.iter().any(|(known, was)| known == *name && was == timing));
+    let there = changed.map(|(name, timing)| {
+        let there = owned(of.seen).find(|there| there.name == *name && there.timing == timing)?;
         Some(there.last_slot.map_or(there.created, |last| last.max(there.created)))
     });
     there.collect::<Option<Vec<_>>>().and_then(|there| there.into_iter().max()).filter(|since| *since <= of.now)
+}
+
+/// The CronJobs that the known schedule had: their names, and what they started.
+fn as_known(of: Case<'_>, known: &api::Schedule) -> Vec<(String, Timing)> {
+    let Some(schedule) = parsed(&of.seen.task.metadata, known) else { return Vec::new() };
+    let mut task = (*of.seen.task).clone();
+    task.spec.schedule = Some(known.clone());
+    let contract = Contract::of(&task.spec, 0);
+    let of_line = |line| build::cron_job(&task, line, &contract, of.slots().was_paused);
+    schedule.lines.iter().enumerate().map(of_line).map(|spec| (spec.name.clone(), timing(&spec))).collect()
 }
 
 /// The task's CronJobs, those that this pass has written as they are now.
@@ -72,9 +102,9 @@ fn in_view(seen: &Seen) -> impl Iterator<Item = &CronJobSeen> {
 
 /// What is known of slots of which nothing is there. `made` says whether a CronJob that was made anew meanwhile took the
 /// traces of the one before it along.
-fn traces(seen: &Seen, written: &api::Schedule, made: bool) -> Traces {
+fn traces(seen: &Seen, (written, schedule): (&api::Schedule, &Schedule), made: bool) -> Traces {
     let mut lost: Vec<Timestamp> = Vec::new();
-    for there in owned(seen) {
+    for there in in_view(seen) {
         let ended = |good: bool| {
             let jobs = seen.jobs.iter().filter(|job| job.by_cron_job && job.owners.contains(&there.uid));
             let jobs = jobs.filter(move |job| job.end.as_ref().is_some_and(|end| (*end == JobEnd::Complete) == good));
@@ -83,7 +113,13 @@ fn traces(seen: &Seen, written: &api::Schedule, made: bool) -> Traces {
         lost.extend([true, false].into_iter().filter_map(|good| ledger::lost_through(ended(good), build::HISTORY_LIMIT)));
         lost.extend(made.then_some(there.created));
     }
-    if made && owned(seen).next().is_none() {
+    let task = seen.task.metadata.name.as_deref().unwrap_or_default();
+    let gone = |(index, line): (usize, &CronLine)| {
+        let name = build::cron_job_name(task, index, line.as_str());
+        in_view(seen).all(|there| there.name != name)
+    };
+    if made && schedule.lines.iter().enumerate().any(gone) {
+        // Where a CronJob is gone, so are its Jobs.
         lost.push(Timestamp::MAX);
     }
     if written.policy() == ConcurrencyPolicy::Replace {
@@ -92,44 +128,67 @@ fn traces(seen: &Seen, written: &api::Schedule, made: bool) -> Traces {
         let newest = begun.chain(owned(seen).filter_map(|there| there.last_slot)).max();
         lost.extend(newest.and_then(|newest| newest.checked_sub(SECOND).ok()));
     }
-    Traces { lost: lost.into_iter().max(), started: owned(seen).filter_map(|there| there.last_slot).collect() }
+    // One that somebody deletes before it has a run gets none.
+    let lost_jobs = seen.jobs.iter().filter(|job| job.by_cron_job && job.deleting && job.run.is_none()).filter_map(|job| job.slot);
+    let started = owned(seen).filter_map(|there| there.last_slot).chain(lost_jobs).collect();
+    Traces { lost: lost.into_iter().max(), started }
 }
 
-/// What kept the CronJob controller from starting these slots: its Events name the Job that it could not create. Where none
-/// does, nobody has tried.
+/// What kept the CronJob controller from starting these slots, as its Events tell. They name the Job that the API server
+/// refused; where it was a webhook that refused it, they do not, and their time tells.
 pub(super) fn kept_from(seen: &Seen, slots: &NotRun) -> Option<String> {
     let minutes = slots.first_slot.0.as_second() / 60..=slots.last_slot.0.as_second() / 60;
-    let is_of = |message: &str, name: &str| {
+    let minute_of = |message: &str, name: &str| {
         let after = message.split_once(&format!("\"{name}-")).map(|(_, after)| after);
-        let digits = after.and_then(|after| after.split('"').next()).and_then(|digits| digits.parse().ok());
-        digits.is_some_and(|minute: i64| minutes.contains(&minute))
+        after.and_then(|after| after.split('"').next()).and_then(|digits| digits.parse::<i64>().ok())
     };
-    let refused = seen.troubles.iter().rev().find(|trouble| owned(seen).any(|there| is_of(&trouble.message, &there.name)));
-    let nobody = "Kubernetes' CronJob controller has not started it within startingDeadlineSeconds: it was down, or behind";
+    let named = |trouble: &Trouble| owned(seen).find_map(|there| minute_of(&trouble.message, &there.name));
+    let tells = |trouble: &&Trouble| match named(trouble) {
+        Some(minute) => minutes.contains(&minute),
+        None => trouble.reason == "FailedCreate" && trouble.last.is_some_and(|last| last >= slots.first_slot.0),
+    };
+    let refused = seen.troubles.iter().rev().find(tells);
+    let nobody = "Kubernetes' CronJob controller has not started it within startingDeadlineSeconds, and no Event says why";
     refused
         .map(|refused| format!("Kubernetes could not start it ({}): {}", refused.reason, refused.message))
         .or_else(|| (slots.reason == why::DEADLINE_PASSED).then(|| nobody.to_owned()))
 }
 
+/// The task's pause, also where its spec cannot be carried out: what was paused before then stays so.
+pub(super) fn paused(seen: &Seen, accepted: &Result<Accepted, Rejected>, now: Timestamp) -> Option<Pause> {
+    match accepted {
+        Ok(accepted) => accepted.pause.clone(),
+        Err(_) => {
+            let mut cron_jobs = owned(seen).peekable();
+            let stay = cron_jobs.peek().is_some() && cron_jobs.all(|there| there.timing.suspended);
+            let written = pause(&seen.task.metadata, seen.task.spec.schedule.as_ref(), now).ok().flatten();
+            written.or_else(|| stay.then_some(Pause::Stays))
+        }
+    }
+}
+
 /// Goes on accounting for the schedule that was accepted last, while the spec cannot be carried out.
-pub(super) fn go_on(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> Option<Kept> {
+pub(super) fn go_on(seen: &Seen, before: &AutomationTaskStatus, paused: Option<&Pause>, now: Timestamp) -> Option<Kept> {
     let clock = native(before)?.clone();
     let written = clock.schedule.clone()?;
     let schedule = parsed(&seen.task.metadata, &written)?;
     let mut kept = Kept::of(clock, before.decided_through.as_ref(), &before.not_run);
     kept.changes = suspend(seen, now);
-    let paused = pause(&seen.task.metadata, seen.task.spec.schedule.as_ref(), now).ok().flatten();
     let of = Of {
         seen,
         schedule: &schedule,
         known: None,
         was_paused: condition::is_true(&before.conditions, condition::SUSPENDED),
-        pause: paused.as_ref(),
+        pause: paused,
         by_operator: false,
         now,
     };
     if kept.close(seen, before, of.was_paused, now) && kept.decided_through.is_some() {
-        kept.account(of, (seen, before), &written, now);
+        kept.account(of, (seen, before), &written, (now, now));
+    }
+    let next = schedule.next(now).and_then(|slot| slot.checked_add(AFTER_SLOT).ok()).filter(|_| paused.is_none());
+    for at in [next, paused.and_then(Pause::until)].into_iter().flatten() {
+        kept.look_again(at);
     }
     Some(kept)
 }
@@ -146,17 +205,28 @@ impl Kept {
         let edited = known.clone().filter(is_edited);
         let is_closed = self.close(seen, before, edited.is_some() || of.slots().was_paused, now);
         if let (true, Some(_), Some(known)) = (is_closed, self.decided_through, edited) {
-            self.end(seen, before, (known, written_before(of).unwrap_or(now)), now);
+            let until = written_before(of, &known).unwrap_or(now);
+            self.end(seen, before, (known, until), now);
         } else if self.decided_through.is_none() {
-            // From a release that told nothing of them: they count from now on.
-            let begun = if was.is_some() && known.is_none() { Some(now) } else { armed(of, |there| there.created) };
+            // From a release that told nothing of them: they count from now on. Others count from their creation, or from
+            // the edit that they were written with.
+            let since = |there: &CronJobSeen| there.last_slot.map_or(there.created, |last| last.max(there.created));
+            let begun = if was.is_some() && known.is_none() { Some(now) } else { armed(of, since) };
             self.decided_through = begun;
         }
         self.arm(of.slots(), self.decided_through.unwrap_or(now));
-        // While a CronJob is missing, nobody knows whether this view is old or somebody has just deleted it.
+        if self.clock.previous.is_some() || self.decided_through.is_none() {
+            return;
+        }
+        // An earlier pass may have suspended them and died.
+        let begins = of.accepted.pause.is_some() && paused_since(before).is_none();
+        let paused = known.filter(|_| begins).and_then(|known| written_before(of, &known)).unwrap_or(now);
+        // While a CronJob is missing, this view may be old. In the end somebody must have deleted it, and it cannot be made.
         let there = of.accepted.wanted.iter().all(|wanted| in_view(seen).any(|there| there.name == wanted.name));
-        if self.clock.previous.is_none() && self.decided_through.is_some() && there {
-            self.account(of.slots(), (seen, before), &written, written_before(of).unwrap_or(now));
+        let until = if there { now } else { now.checked_sub(ABSENT).unwrap_or(now) };
+        self.account(of.slots(), (seen, before), &written, (paused, until));
+        if let Some(slot) = self.decided_through.and_then(|through| of.schedule.next(through)).filter(|_| !there) {
+            self.look_again(slot.checked_add(ABSENT).unwrap_or(slot));
         }
     }
 
@@ -166,7 +236,7 @@ impl Kept {
         if let (Some(through), Some(schedule), None) = (self.decided_through, parsed(&seen.task.metadata, &known), paused) {
             // The CronJobs are there still that tell more than those to come.
             let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(known.clone());
-            slots.account_due(until, &traces(seen, &known, true));
+            slots.account_due(until, &traces(seen, (&known, &schedule), true));
             let open = slots.is_open(until);
             self.take(slots);
             if !open {
@@ -199,7 +269,7 @@ impl Kept {
         let (Some(through), Some(schedule)) = (self.decided_through, parsed(&seen.task.metadata, &written)) else { return };
         let ended = paused_since(before).map_or(until, |since| since.min(until));
         let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(written.clone()).ended(ended);
-        slots.account(ended, &traces(seen, &written, made));
+        slots.account(ended, &traces(seen, (&written, &schedule), made));
         if paused_since(before).is_some() {
             slots.skip(until, (Outcome::Skipped, why::SUSPENDED));
         }
@@ -207,10 +277,16 @@ impl Kept {
         self.take(slots);
     }
 
-    /// Accounts for the slots of a schedule that goes on, as far as that can be done now. A pause that nobody has told of so
-    /// far began at `paused`.
-    fn account(&mut self, of: Of<'_>, (seen, before): (&Seen, &AutomationTaskStatus), written: &api::Schedule, paused: Timestamp) {
-        let found = traces(seen, written, true);
+    /// Accounts for the slots of a schedule that goes on, up to `until` and as far as that can be done now. A pause that nobody
+    /// has told of so far began at `paused`.
+    fn account(
+        &mut self,
+        of: Of<'_>,
+        (seen, before): (&Seen, &AutomationTaskStatus),
+        written: &api::Schedule,
+        (paused, until): (Timestamp, Timestamp),
+    ) {
+        let found = traces(seen, (written, of.schedule), true);
         let fresh = |kept: &Self| kept.slots(of).under(written.clone());
         if of.was_paused || of.pause.is_some() {
             let since = paused_since(before).unwrap_or(paused);
@@ -236,7 +312,7 @@ impl Kept {
             }
         }
         let mut slots = fresh(self);
-        slots.account_due(of.now, &found);
+        slots.account_due(until, &found);
         slots.correct();
         slots.wake = slots.decided_at();
         self.take(slots);
@@ -347,6 +423,111 @@ mod tests {
         assert_eq!(not_run(&missed), groups(&[("01:00", "04:00", 4)]));
         let early = plan(&seen(&status(&hourly), &wrong, &[]), at("04:01:19"));
         assert_eq!((not_run(&early), early.wake), (groups(&[("01:00", "03:00", 3)]), Some(at("04:01:20"))), "it may still come");
+        let quiet = plan(&seen(&status(&hourly), &wrong, &[]), at("03:30:00"));
+        assert_eq!(quiet.wake, Some(at("04:00:05")), "nothing else wakes it for the next slot");
+    }
+
+    #[test]
+    fn what_is_suspended_stays_so_while_the_spec_is_not_accepted_and_misses_nothing() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        let wrong = json!({ "cron": ["0 25 * * *"], "timeZone": "UTC" });
+        let mut before = status(&hourly);
+        before["conditions"] = json!([{
+            "type": "Suspended", "status": "True", "reason": "SpecSuspended", "message": "", "lastTransitionTime": at("03:10:00"),
+        }]);
+        let mut seen = seen(&before, &wrong, &[]);
+        seen.cron_jobs[0].timing.suspended = true;
+        let after = plan(&seen, at("06:30:00"));
+        let reasons: Vec<&str> = after.status.not_run.iter().map(|group| group.reason.as_str()).collect();
+        assert_eq!(reasons, ["DeadlinePassed", "Suspended"]);
+        let suspended = condition::find(&after.status.conditions, condition::SUSPENDED).unwrap();
+        assert_eq!((suspended.status.as_str(), suspended.message.contains("until the spec can be carried out")), ("True", true));
+        assert_eq!(suspended.last_transition_time.0, at("03:10:00"));
+    }
+
+    #[test]
+    fn slots_of_a_cron_job_that_stays_missing_are_told_in_the_end() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        let mut seen = seen(&status(&hourly), &hourly, &[]);
+        seen.cron_jobs[0].owners = vec!["of somebody else".to_owned()];
+        let early = plan(&seen, at("04:30:00"));
+        assert_eq!(not_run(&early), groups(&[("01:00", "03:00", 3)]), "this view may be old");
+        assert!(early.wake <= Some(at("05:00:00")), "{:?}", early.wake);
+        let late = plan(&seen, at("05:00:00"));
+        assert_eq!(not_run(&late), groups(&[("01:00", "03:00", 3), ("04:00", "04:00", 1)]));
+        assert_eq!(late.status.not_run[1].outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn a_job_that_goes_before_it_has_a_run_holds_nothing_back() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        let mut seen = seen(&status(&hourly), &hourly, &[]);
+        let job: k8s_openapi::api::batch::v1::Job = serde_json::from_value(json!({
+            "metadata": {
+                "name": "t-1", "namespace": "ns", "uid": "j", "creationTimestamp": at("04:00:00"), "deletionTimestamp": at("04:00:30"),
+                "annotations": { "batch.kubernetes.io/cronjob-scheduled-timestamp": at("04:00:00") },
+                "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "CronJob", "name": "t", "uid": "c", "controller": true }],
+            },
+        }))
+        .unwrap();
+        let no_pods: [Arc<k8s_openapi::api::core::v1::Pod>; 0] = [];
+        seen.jobs = vec![JobSeen::read(&job, &no_pods)];
+        let told = plan(&seen, at("04:02:00"));
+        assert_eq!(not_run(&told), groups(&[("01:00", "03:00", 3), ("04:00", "04:00", 1)]));
+        assert_eq!(told.status.not_run[1].outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn a_line_that_is_taken_out_leaves_its_open_slots_to_be_told() {
+        let both = json!({ "cron": ["0 * * * *", "30 * * * *"], "timeZone": "UTC", "concurrencyPolicy": "Allow" });
+        let one = json!({ "cron": ["0 * * * *"], "timeZone": "UTC", "concurrencyPolicy": "Allow" });
+        let mut seen = seen(&status(&both), &one, &[]);
+        seen.cron_jobs[0].timing = Timing { policy: "Allow".to_owned(), deadline_seconds: 60, ..seen.cron_jobs[0].timing.clone() };
+        let mut other = seen.cron_jobs[0].clone();
+        other.name = build::cron_job_name("t", 1, "30 * * * *");
+        other.timing.line = "30 * * * *".to_owned();
+        seen.cron_jobs.push(other);
+        let edited = plan(&seen, at("03:30:30"));
+        let previous = edited.status.clock.as_ref().and_then(|clock| clock.previous.clone()).unwrap();
+        assert_eq!(previous.until.0, at("03:30:30"), "and not when the other line was written");
+        seen.task = Arc::new(AutomationTask { status: Some(edited.status), ..(*seen.task).clone() });
+        assert_eq!(not_run(&plan(&seen, at("03:31:00"))), groups(&[("01:00", "03:30", 4)]));
+    }
+
+    #[test]
+    fn what_was_told_under_one_clock_is_not_started_by_the_other() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        let longer = json!({ "cron": ["0 * * * *"], "timeZone": "UTC", "startingDeadlineSeconds": 7200, "notBefore": at("00:00:00") });
+        let mut seen = seen(&status(&hourly), &longer, &[]);
+        seen.cron_jobs[0].timing.suspended = true;
+        let begun = plan(&seen, at("03:30:00"));
+        seen.task = Arc::new(AutomationTask { status: Some(begun.status), ..(*seen.task).clone() });
+        let armed = plan(&seen, at("03:30:10"));
+        assert!(!armed.changes.iter().any(|change| matches!(change, crate::plan::Change::CreateRun(_))), "{:#?}", armed.changes);
+        assert_eq!(armed.status.clock.as_ref().map(|clock| clock.kind), Some(ClockKind::Operator));
+        assert_eq!(not_run(&armed), groups(&[("01:00", "03:00", 3)]));
+    }
+
+    #[test]
+    fn a_schedule_that_comes_back_counts_from_its_return() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        let mut seen = seen(&json!({ "clock": { "type": "None", "reason": "" } }), &hourly, &[]);
+        seen.cron_jobs[0].timing = Timing { policy: "Forbid".to_owned(), deadline_seconds: 60, ..seen.cron_jobs[0].timing.clone() };
+        seen.cron_jobs[0].last_slot = Some(at("03:10:00"));
+        let back = plan(&seen, at("03:10:05"));
+        assert_eq!((back.status.decided_through.map(|time| time.0), back.status.not_run.len()), (Some(at("03:10:00")), 0));
+    }
+
+    #[test]
+    fn an_event_that_names_no_job_is_known_by_its_time() {
+        let hourly = json!({ "cron": ["0 * * * *"], "timeZone": "UTC" });
+        let mut seen = seen(&status(&hourly), &hourly, &[]);
+        let denied = "Error creating job: admission webhook \"images\" denied the request: no such registry";
+        for (last, words) in [("04:00:01", "denied the request"), ("03:59:00", "no Event says why")] {
+            seen.troubles = vec![Trouble { reason: "FailedCreate".to_owned(), message: denied.to_owned(), last: Some(at(last)) }];
+            let told = plan(&seen, at("04:01:20"));
+            assert!(told.notices.iter().any(|notice| notice.warning && notice.message.contains(words)), "{words}: {:#?}", told.notices);
+        }
     }
 
     #[test]

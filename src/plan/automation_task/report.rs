@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Accepted, Rejected, Seen};
+use super::{Accepted, Rejected, Seen, native};
 use crate::{
     api::{
         AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, RunResult,
@@ -11,7 +11,7 @@ use crate::{
     },
     build, ledger,
     outcome::{self, JobEnd, JobSeen},
-    plan::{Notice, RefusalKind, pause::pause, slots::Kept, standing},
+    plan::{Notice, RefusalKind, slots::Kept, standing},
     schedule::Schedule,
 };
 
@@ -149,10 +149,7 @@ fn conditions<'a>(
         Err(rejected) => Some((rejected.reason, rejected.message.clone())),
         Ok(_) => trouble,
     };
-    let paused = match accepted {
-        Ok(accepted) => accepted.pause.clone(),
-        Err(_) => pause(&seen.task.metadata, seen.task.spec.schedule.as_ref(), now).ok().flatten(),
-    };
+    let paused = native::paused(seen, accepted, now);
     let mut conditions = Vec::new();
     match trouble {
         Some((reason, message)) => {

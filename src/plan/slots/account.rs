@@ -158,10 +158,10 @@ impl Slots<'_> {
         runs.map(|(slot, at)| (slot, at.0)).chain(jobs).filter(move |(other, _)| *other > slot)
     }
 
-    /// Jobs of slots that have no run so far.
+    /// Jobs of slots that have no run so far, and will have one.
     fn unrecorded(&self) -> impl Iterator<Item = &JobSeen> {
         let has_run = |job: &JobSeen| job.run.is_some() || self.seen.runs().iter().any(|run| run.spec.schedule_slot() == job.slot);
-        self.seen.jobs().iter().filter(move |job| job.by_cron_job && job.slot.is_some() && !has_run(job))
+        self.seen.jobs().iter().filter(move |job| job.by_cron_job && job.slot.is_some() && !job.deleting && !has_run(job))
     }
 
     /// Moves on over slots that have their run already, though others may still come.

@@ -238,7 +238,9 @@ impl<'a> Slots<'a> {
     fn around_runs(&mut self, from: Timestamp, until: Timestamp, mut part: impl FnMut(&mut Self, Timestamp, Timestamp)) {
         let second = SignedDuration::from_secs(1);
         let mut have_run: Vec<Timestamp> = self.seen.runs().iter().filter_map(|run| run.spec.schedule_slot()).collect();
-        have_run.extend(self.seen.jobs().iter().filter(|job| job.by_cron_job).filter_map(|job| job.slot));
+        // What goes before it has a run gets none.
+        let lost = |job: &JobSeen| self.by_kubernetes && job.deleting && job.run.is_none();
+        have_run.extend(self.seen.jobs().iter().filter(|job| job.by_cron_job && !lost(job)).filter_map(|job| job.slot));
         have_run.retain(|slot| *slot > from && *slot <= until);
         have_run.sort_unstable();
         have_run.dedup();
