@@ -29,7 +29,8 @@ pub(super) struct ByNamespace<T> {
 
 struct Listed<T> {
     at: Timestamp,
-    items: Arc<Vec<T>>,
+    /// Or why there is none: those who have waited for it do not try again one after the other.
+    items: Result<Arc<Vec<T>>, String>,
 }
 
 impl<T> ByNamespace<T> {
@@ -38,6 +39,9 @@ impl<T> ByNamespace<T> {
     }
 
     /// The namespace's list, where it was made at `oldest` or later; otherwise `list` makes it anew.
+    ///
+    /// # Errors
+    /// Where the list could not be made, also by somebody else a moment ago.
     pub(super) async fn get(
         &self,
         namespace: &str,
@@ -49,16 +53,17 @@ impl<T> ByNamespace<T> {
         if listed.at < oldest {
             // Within a limit: others of the namespace wait for this list, and the API server may not answer.
             let limited = tokio::time::timeout(LIMIT, list).await;
-            let late = |_| reading(format!("{} of namespace {namespace}", self.what))(kube::Error::Service("no answer in time".into()));
-            *listed = Listed { at: now, items: Arc::new(limited.map_err(late)??) };
+            let items = limited.map_or_else(|_| Err("no answer in time".to_owned()), |listed| listed.map_err(|error| error.to_string()));
+            *listed = Listed { at: now, items: items.map(Arc::new) };
         }
-        Ok(listed.items.clone())
+        let failed = |why: String| reading(format!("{} of namespace {namespace}", self.what))(kube::Error::Service(why.into()));
+        listed.items.clone().map_err(failed)
     }
 
     fn of(&self, namespace: &str, now: Timestamp) -> Arc<tokio::sync::Mutex<Listed<T>>> {
         let mut all = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|name, listed| name == namespace || listed.try_lock().map_or(true, |listed| now.duration_since(listed.at) < KEPT));
-        let never = || Arc::new(tokio::sync::Mutex::new(Listed { at: Timestamp::MIN, items: Arc::default() }));
+        let never = || Arc::new(tokio::sync::Mutex::new(Listed { at: Timestamp::MIN, items: Ok(Arc::default()) }));
         all.entry(namespace.to_owned()).or_insert_with(never).clone()
     }
 }
@@ -81,6 +86,8 @@ mod tests {
         assert_eq!(lists.lists.lock().unwrap().len(), 1, "a namespace that nobody asks about is forgotten");
         let failed = lists.get("c", (at(200), at(200)), async { Err(reading("things")(kube::Error::Service("no".into()))) }).await;
         assert!(failed.is_err());
-        assert_eq!(ask("c", 200, 6).await, 6, "a failure is no list");
+        let waited = lists.get("c", (at(200), at(204)), async { panic!("asked again at once") }).await;
+        assert!(waited.is_err_and(|error| error.to_string().contains("no")), "who waited is told the same");
+        assert_eq!(ask("c", 206, 6).await, 6, "later it is tried again");
     }
 }

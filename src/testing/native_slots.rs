@@ -268,7 +268,10 @@ fn expected(world: &World, every: i64) -> BTreeMap<Timestamp, Vec<String>> {
             let deadline = SignedDuration::from_secs(spec.starting_deadline_seconds.unwrap_or(0));
             let forbids = spec.concurrency_policy.as_deref() == Some("Forbid");
             // A pause and the end of the schedule end the wait for an earlier run, too.
-            let timing = |cron_job: &&CronJob| cron_job.spec.clone().map(|spec| (spec.schedule, spec.suspend));
+            let timing = |cron_job: &&CronJob| {
+                let spec = cron_job.spec.clone().unwrap_or_default();
+                (spec.schedule, spec.suspend, spec.concurrency_policy, spec.starting_deadline_seconds)
+            };
             let was: Vec<_> = cron_jobs_at(log, minute).iter().map(timing).collect();
             let changed = log
                 .iter()

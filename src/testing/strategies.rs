@@ -85,6 +85,8 @@ pub fn native_scenario() -> impl Strategy<Value = Scenario> {
         2 => (1..5_i64).prop_map(|minutes| vec![(0, Act::RefuseJobs(true)), (minutes * 60, Act::RefuseJobs(false))]),
         2 => (1..8_i64).prop_map(|minutes| vec![(0, Act::Suspend(true)), (minutes * 60, Act::Suspend(false))]),
         1 => select(vec!["*/5 * * * *", "*/2 * * * *"]).prop_map(|line| vec![(0, Act::Reschedule(line.to_owned()))]),
+        2 => select(vec![ConcurrencyPolicy::Allow, ConcurrencyPolicy::Forbid, ConcurrencyPolicy::Replace])
+            .prop_map(|policy| vec![(0, Act::Policy(policy))]),
         1 => Just(vec![(0, Act::ChangeImage)]),
         1 => Just(vec![(0, Act::RepeatEvents)]),
     ];
@@ -92,13 +94,16 @@ pub fn native_scenario() -> impl Strategy<Value = Scenario> {
     let life = (select(vec![0_i64, 5, 50, 100, 170, 400]), select(vec![0, 0, 1])).prop_map(|(after, code)| Life::exit(after, code));
     (any::<u64>(), schedule, acts, lags(), mishaps(), scripts_of(life)).prop_map(
         |(seed, (lines, policy, deadline, latest), acts, lags, mishaps, script)| {
-            let policy = if lines.as_array().is_some_and(|lines| lines.len() > 1) { "Allow" } else { policy };
+            // With several lines another policy would be the operator's to keep.
+            let several = lines.as_array().is_some_and(|lines| lines.len() > 1);
+            let policy = if several { "Allow" } else { policy };
             let mut schedule = json!({ "cron": lines, "concurrencyPolicy": policy, "startingDeadlineSeconds": deadline });
             if let Some(latest) = latest {
                 schedule["catchUp"] = json!({ "policy": latest });
             }
             let acts =
                 acts.into_iter().flat_map(|(minute, acts)| acts.into_iter().map(move |(after, act)| (minute * 60 + 40 + after, act)));
+            let acts = acts.filter(|(_, act)| !(several && matches!(act, Act::Policy(_))));
             Scenario {
                 seed,
                 spec: json!({ "schedule": schedule, "timeouts": { "attemptSeconds": 3000 } }),

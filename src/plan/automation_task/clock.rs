@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    Accepted, CronJobSeen, Seen, Timing,
-    cron_jobs::{cron_jobs, suspend_all, unwanted},
+    Accepted, CronJobSeen, Seen,
+    cron_jobs::{cron_jobs, schedule_of, suspend_all, unwanted},
     native::{armed, native, paused_since},
 };
 use crate::{
@@ -97,7 +97,7 @@ impl Kept {
         let at_once = native(before).is_some() || before.clock.as_ref().is_some_and(|was| was.kind == ClockKind::Operator);
         let closed = self.close(seen, before, at_once, now);
         if let Some(known) = known.filter(|_| closed && self.decided_through.is_some()) {
-            self.end(seen, before, (known, now), now);
+            self.end(seen, before, (known, now, true), now);
         }
         self.decided_through = self.decided_through.filter(|_| self.clock.previous.is_some());
     }
@@ -220,10 +220,8 @@ fn taken_over(seen: &Seen, schedule: &Schedule, since: Timestamp) -> Timestamp {
         run || seen.jobs.iter().any(|job| job.by_cron_job && job.slot == Some(slot))
     };
     let doubtful = owned(seen).filter_map(|there| {
-        let Timing { line, zone, .. } = &there.timing;
-        let old = api::Schedule { cron: vec![line.clone()], time_zone: Some(zone.clone()), ..api::Schedule::default() };
         let known = there.last_slot.unwrap_or(there.created).max(there.created).max(since - deadline);
-        let slots = Schedule::parse(&old, "", "").ok()?.newest(DOUBTFUL, known, since);
+        let slots = schedule_of(there)?.newest(DOUBTFUL, known, since);
         slots.into_iter().find(|slot| schedule.is_slot(*slot) && !started(*slot))
     });
     doubtful.min().map_or(since, |slot| slot - SECOND)

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     AFTER_SLOT, Accepted, CronJobSeen, Rejected, Seen, Timing,
     clock::{Case, owned},
-    cron_jobs::{suspend, timing},
+    cron_jobs::{schedule_of, suspend, timing},
 };
 use crate::{
     api::{self, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, Contract, NotRun, Outcome, PreviousSchedule, condition},
@@ -20,7 +20,7 @@ use crate::{
         pause::{Pause, pause},
         slots::{CERTAIN, Kept, Of, SECOND, Slots, Traces, parsed, why},
     },
-    schedule::{CronLine, Schedule},
+    schedule::Schedule,
 };
 
 /// How long a CronJob may be missing in a view that is only old.
@@ -71,18 +71,28 @@ pub(super) fn armed(of: Case<'_>, since: impl Fn(&CronJobSeen) -> Timestamp) -> 
     there.collect::<Option<Vec<_>>>().and_then(|there| there.into_iter().max())
 }
 
+/// When a CronJob was last told to forget what was due, or was made, and whether that is sure: once it has started a slot
+/// since, nothing tells it any more.
+fn written_at(there: &CronJobSeen) -> (Timestamp, bool) {
+    let Some(last) = there.last_slot.filter(|last| *last > there.created) else { return (there.created, true) };
+    (last, schedule_of(there).is_some_and(|own| !own.is_slot(last)))
+}
+
 /// Since when the CronJobs that the known schedule had otherwise are as they are wanted, where that was so before this pass:
 /// an earlier one has written them, and died before it could write the status. What is due by the new schedule since then
-/// is no slot of the old one.
-fn written_before(of: Case<'_>, known: &api::Schedule) -> Option<Timestamp> {
+/// is no slot of the old one. Also says whether that time is sure.
+fn written_before(of: Case<'_>, known: &api::Schedule) -> Option<(Timestamp, bool)> {
     let old = as_known(of, known);
     let changed = of.accepted.wanted.iter().map(|wanted| (&wanted.name, timing(wanted)));
     let changed = changed.filter(|(name, timing)| !old.iter().any(|(known, was)| known == *name && was == timing));
     let there = changed.map(|(name, timing)| {
         let there = owned(of.seen).find(|there| there.name == *name && there.timing == timing)?;
-        Some(there.last_slot.map_or(there.created, |last| last.max(there.created)))
+        let is_new = old.iter().all(|(known, _)| known != name);
+        Some(if is_new { (there.created, true) } else { written_at(there) })
     });
-    there.collect::<Option<Vec<_>>>().and_then(|there| there.into_iter().max()).filter(|since| *since <= of.now)
+    let there = there.collect::<Option<Vec<_>>>()?;
+    let since = there.iter().map(|(since, _)| *since).max().filter(|since| *since <= of.now)?;
+    Some((since, there.iter().all(|(_, sure)| *sure)))
 }
 
 /// The CronJobs that the known schedule had: their names, and what they started.
@@ -100,11 +110,18 @@ fn in_view(seen: &Seen) -> impl Iterator<Item = &CronJobSeen> {
     seen.written.iter().chain(owned(seen).filter(|there| seen.written.iter().all(|written| written.name != there.name)))
 }
 
-/// What is known of slots of which nothing is there. `made` says whether a CronJob that was made anew meanwhile took the
-/// traces of the one before it along.
-fn traces(seen: &Seen, (written, schedule): (&api::Schedule, &Schedule), made: bool) -> Traces {
+/// Whether one of the CronJobs of a schedule is not among these.
+fn is_gone(seen: &Seen, schedule: &Schedule, cron_jobs: &[&CronJobSeen]) -> bool {
+    let task = seen.task.metadata.name.as_deref().unwrap_or_default();
+    let mut lines = schedule.lines.iter().enumerate().map(|(index, line)| build::cron_job_name(task, index, line.as_str()));
+    lines.any(|name| cron_jobs.iter().all(|there| there.name != name))
+}
+
+/// What these CronJobs of a schedule let know of slots of which nothing is there. `made` says whether one that was made anew
+/// meanwhile took the traces of the one before it along.
+fn traces(seen: &Seen, (written, schedule): (&api::Schedule, &Schedule), cron_jobs: &[&CronJobSeen], made: bool) -> Traces {
     let mut lost: Vec<Timestamp> = Vec::new();
-    for there in in_view(seen) {
+    for there in cron_jobs {
         let ended = |good: bool| {
             let jobs = seen.jobs.iter().filter(|job| job.by_cron_job && job.owners.contains(&there.uid));
             let jobs = jobs.filter(move |job| job.end.as_ref().is_some_and(|end| (*end == JobEnd::Complete) == good));
@@ -113,24 +130,19 @@ fn traces(seen: &Seen, (written, schedule): (&api::Schedule, &Schedule), made: b
         lost.extend([true, false].into_iter().filter_map(|good| ledger::lost_through(ended(good), build::HISTORY_LIMIT)));
         lost.extend(made.then_some(there.created));
     }
-    let task = seen.task.metadata.name.as_deref().unwrap_or_default();
-    let gone = |(index, line): (usize, &CronLine)| {
-        let name = build::cron_job_name(task, index, line.as_str());
-        in_view(seen).all(|there| there.name != name)
-    };
-    if made && schedule.lines.iter().enumerate().any(gone) {
+    if made && is_gone(seen, schedule, cron_jobs) {
         // Where a CronJob is gone, so are its Jobs.
         lost.push(Timestamp::MAX);
     }
     if written.policy() == ConcurrencyPolicy::Replace {
         // A later slot takes the Job of the one before along, whether or not that had ended.
         let begun = seen.runs.iter().filter_map(|run| run.spec.schedule_slot()).chain(seen.jobs.iter().filter_map(|job| job.slot));
-        let newest = begun.chain(owned(seen).filter_map(|there| there.last_slot)).max();
+        let newest = begun.chain(cron_jobs.iter().filter_map(|there| there.last_slot)).max();
         lost.extend(newest.and_then(|newest| newest.checked_sub(SECOND).ok()));
     }
     // One that somebody deletes before it has a run gets none.
     let lost_jobs = seen.jobs.iter().filter(|job| job.by_cron_job && job.deleting && job.run.is_none()).filter_map(|job| job.slot);
-    let started = owned(seen).filter_map(|there| there.last_slot).chain(lost_jobs).collect();
+    let started = cron_jobs.iter().filter_map(|there| there.last_slot).chain(lost_jobs).collect();
     Traces { lost: lost.into_iter().max(), started }
 }
 
@@ -142,10 +154,12 @@ pub(super) fn kept_from(seen: &Seen, slots: &NotRun) -> Option<String> {
         let after = message.split_once(&format!("\"{name}-")).map(|(_, after)| after);
         after.and_then(|after| after.split('"').next()).and_then(|digits| digits.parse::<i64>().ok())
     };
+    let deadline = seen.task.spec.schedule.as_ref().map_or(0, api::Schedule::deadline_seconds);
+    let until = slots.last_slot.0.checked_add(SignedDuration::from_secs(deadline) + CERTAIN).unwrap_or(Timestamp::MAX);
     let named = |trouble: &Trouble| owned(seen).find_map(|there| minute_of(&trouble.message, &there.name));
     let tells = |trouble: &&Trouble| match named(trouble) {
         Some(minute) => minutes.contains(&minute),
-        None => trouble.reason == "FailedCreate" && trouble.last.is_some_and(|last| last >= slots.first_slot.0),
+        None => trouble.reason == "FailedCreate" && trouble.last.is_some_and(|last| (slots.first_slot.0..=until).contains(&last)),
     };
     let refused = seen.troubles.iter().rev().find(tells);
     let nobody = "Kubernetes' CronJob controller has not started it within startingDeadlineSeconds, and no Event says why";
@@ -200,17 +214,25 @@ impl Kept {
         let written = seen.task.spec.schedule.clone().unwrap_or_default();
         let was = native(before);
         let known = was.and_then(|was| was.schedule.clone());
-        let is_edited =
-            |known: &api::Schedule| parsed(&seen.task.metadata, known).is_none_or(|known| known.slots_hash() != of.schedule.slots_hash());
+        // Its policy and its deadline say what becomes of a slot: those that are open are the old one's to judge.
+        let judges = |schedule: &api::Schedule| (schedule.policy(), schedule.deadline_seconds());
+        let is_edited = |known: &api::Schedule| {
+            let slots = parsed(&seen.task.metadata, known).map(|known| known.slots_hash());
+            slots != Some(of.schedule.slots_hash()) || judges(known) != judges(&written)
+        };
         let edited = known.clone().filter(is_edited);
         let is_closed = self.close(seen, before, edited.is_some() || of.slots().was_paused, now);
         if let (true, Some(_), Some(known)) = (is_closed, self.decided_through, edited) {
-            let until = written_before(of, &known).unwrap_or(now);
-            self.end(seen, before, (known, until), now);
+            let (until, sure) = written_before(of, &known).unwrap_or((now, true));
+            self.end(seen, before, (known, until, sure), now);
         } else if self.decided_through.is_none() {
             // From a release that told nothing of them: they count from now on. Others count from their creation, or from
             // the edit that they were written with.
-            let since = |there: &CronJobSeen| there.last_slot.map_or(there.created, |last| last.max(there.created));
+            let since = |there: &CronJobSeen| {
+                let is_known = before.cron_jobs.iter().any(|record| record.uid == there.uid);
+                let (written, sure) = written_at(there);
+                if sure || is_known { written } else { there.created }
+            };
             let begun = if was.is_some() && known.is_none() { Some(now) } else { armed(of, since) };
             self.decided_through = begun;
         }
@@ -220,23 +242,39 @@ impl Kept {
         }
         // An earlier pass may have suspended them and died.
         let begins = of.accepted.pause.is_some() && paused_since(before).is_none();
-        let paused = known.filter(|_| begins).and_then(|known| written_before(of, &known)).unwrap_or(now);
+        let paused = known.filter(|_| begins).and_then(|known| written_before(of, &known)).map_or(now, |(since, _)| since);
         // While a CronJob is missing, this view may be old. In the end somebody must have deleted it, and it cannot be made.
-        let there = of.accepted.wanted.iter().all(|wanted| in_view(seen).any(|there| there.name == wanted.name));
+        let there = of.accepted.wanted.iter().all(|wanted| owned(seen).any(|there| there.name == wanted.name));
         let until = if there { now } else { now.checked_sub(ABSENT).unwrap_or(now) };
         self.account(of.slots(), (seen, before), &written, (paused, until));
-        if let Some(slot) = self.decided_through.and_then(|through| of.schedule.next(through)).filter(|_| !there) {
-            self.look_again(slot.checked_add(ABSENT).unwrap_or(slot));
+        let open = self.decided_through.and_then(|through| of.schedule.next(through)).filter(|_| !there);
+        let patience = (SignedDuration::from_secs(of.schedule.starting_deadline_seconds) + CERTAIN).max(ABSENT);
+        if let Some(told) = open.and_then(|slot| slot.checked_add(patience).ok()).filter(|told| *told > now) {
+            self.look_again(told);
         }
     }
 
-    /// The schedule that Kubernetes has kept ended at `until`: another begins, or another clock, or none.
-    pub(super) fn end(&mut self, seen: &Seen, before: &AutomationTaskStatus, (known, until): (api::Schedule, Timestamp), now: Timestamp) {
+    /// The schedule that Kubernetes has kept ended at `until`, as far as that is sure: another begins, or another clock, or none.
+    pub(super) fn end(
+        &mut self,
+        seen: &Seen,
+        before: &AutomationTaskStatus,
+        (known, until, sure): (api::Schedule, Timestamp, bool),
+        now: Timestamp,
+    ) {
         let paused = paused_since(before);
         if let (Some(through), Some(schedule), None) = (self.decided_through, parsed(&seen.task.metadata, &known), paused) {
             // The CronJobs are there still that tell more than those to come.
             let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(known.clone());
-            slots.account_due(until, &traces(seen, (&known, &schedule), true));
+            let there: Vec<&CronJobSeen> = owned(seen).collect();
+            let mut found = traces(seen, (&known, &schedule), &there, true);
+            if sure && !is_gone(seen, &schedule, &there) {
+                slots.account_due(until, &found);
+            } else {
+                // Nobody will ever tell more of them, nor which were due before the edit.
+                found.lost = Some(Timestamp::MAX);
+                slots.account(until, &found);
+            }
             let open = slots.is_open(until);
             self.take(slots);
             if !open {
@@ -269,7 +307,7 @@ impl Kept {
         let (Some(through), Some(schedule)) = (self.decided_through, parsed(&seen.task.metadata, &written)) else { return };
         let ended = paused_since(before).map_or(until, |since| since.min(until));
         let mut slots = Slots::new(seen, &schedule, through, &self.not_run, now).under(written.clone()).ended(ended);
-        slots.account(ended, &traces(seen, (&written, &schedule), made));
+        slots.account(ended, &traces(seen, (&written, &schedule), &in_view(seen).collect::<Vec<_>>(), made));
         if paused_since(before).is_some() {
             slots.skip(until, (Outcome::Skipped, why::SUSPENDED));
         }
@@ -286,7 +324,7 @@ impl Kept {
         written: &api::Schedule,
         (paused, until): (Timestamp, Timestamp),
     ) {
-        let found = traces(seen, (written, of.schedule), true);
+        let found = traces(seen, (written, of.schedule), &in_view(seen).collect::<Vec<_>>(), true);
         let fresh = |kept: &Self| kept.slots(of).under(written.clone());
         if of.was_paused || of.pause.is_some() {
             let since = paused_since(before).unwrap_or(paused);
@@ -314,7 +352,8 @@ impl Kept {
         let mut slots = fresh(self);
         slots.account_due(until, &found);
         slots.correct();
-        slots.wake = slots.decided_at();
+        // Where it lies behind, it is not time that is lacking.
+        slots.wake = slots.decided_at().filter(|at| *at > of.now);
         self.take(slots);
     }
 }
@@ -452,10 +491,45 @@ mod tests {
         seen.cron_jobs[0].owners = vec!["of somebody else".to_owned()];
         let early = plan(&seen, at("04:30:00"));
         assert_eq!(not_run(&early), groups(&[("01:00", "03:00", 3)]), "this view may be old");
-        assert!(early.wake <= Some(at("05:00:00")), "{:?}", early.wake);
+        assert_eq!(early.wake, Some(at("05:00:00")), "and not each second until then");
         let late = plan(&seen, at("05:00:00"));
         assert_eq!(not_run(&late), groups(&[("01:00", "03:00", 3), ("04:00", "04:00", 1)]));
         assert_eq!(late.status.not_run[1].outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn a_slot_that_was_held_back_before_an_edit_of_the_policy_is_judged_by_the_old_one() {
+        let forbid = json!({ "cron": ["0 * * * *"], "timeZone": "UTC", "catchUp": { "policy": "Latest" } });
+        let allow = json!({ "cron": ["0 * * * *"], "timeZone": "UTC", "catchUp": { "policy": "Latest" }, "concurrencyPolicy": "Allow" });
+        let mut before = status(&forbid);
+        before["decidedThrough"] = json!(at("00:00:00"));
+        before["notRun"] = json!([]);
+        // The run of midnight goes on.
+        let mut seen = seen(&before, &allow, &["00:00:00"]);
+        let edited = plan(&seen, at("03:10:00"));
+        seen.task = Arc::new(AutomationTask { status: Some(edited.status), ..(*seen.task).clone() });
+        let told = plan(&seen, at("03:10:20"));
+        assert_eq!(not_run(&told), groups(&[("01:00", "03:00", 3)]));
+        assert_eq!(told.status.not_run[0].reason, why::FORBID);
+    }
+
+    #[test]
+    fn of_slots_around_an_edit_whose_time_nobody_knows_nothing_is_said_to_be_missed() {
+        let old = json!({ "cron": ["5 * * * *"], "timeZone": "UTC" });
+        let new = json!({ "cron": ["*/10 * * * *"], "timeZone": "UTC" });
+        // The CronJob was written at two minutes past, and has started ten past; then the operator died.
+        let mut seen = seen(&status(&old), &new, &["04:10:00"]);
+        let timing = &mut seen.cron_jobs[0].timing;
+        (timing.line, timing.policy, timing.deadline_seconds) = ("*/10 * * * *".to_owned(), "Forbid".to_owned(), 60);
+        seen.cron_jobs[0].last_slot = Some(at("04:10:00"));
+        let told = plan(&seen, at("04:12:00"));
+        let outcomes: Vec<Outcome> = told.status.not_run.iter().skip(1).map(|group| group.outcome).collect();
+        assert_eq!((outcomes, told.status.clock.and_then(|clock| clock.previous)), (vec![Outcome::Unknown], None));
+        // A line was taken out together with its CronJob.
+        let two = json!({ "cron": ["*/10 * * * *", "5 * * * *"], "timeZone": "UTC" });
+        seen.task = Arc::new(AutomationTask { status: serde_json::from_value(status(&two)).unwrap(), ..(*seen.task).clone() });
+        let told = plan(&seen, at("04:12:00"));
+        assert!(told.status.not_run.iter().skip(1).all(|group| group.outcome == Outcome::Unknown), "{:?}", told.status.not_run);
     }
 
     #[test]

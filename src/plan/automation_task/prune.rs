@@ -62,7 +62,8 @@ impl Undecided {
     /// full and the oldest Jobs are gone.
     fn needs(&self, run: &AutomationRun) -> bool {
         let slot = run.spec.schedule_slot();
-        let created = || run.metadata.creation_timestamp.as_ref().map(|time| time.0).filter(|_| self.by_kubernetes);
+        let of_cron_job = self.by_kubernetes && ledger::is_adopted(run);
+        let created = || run.metadata.creation_timestamp.as_ref().map(|time| time.0).filter(|_| of_cron_job);
         let from = slot.or_else(created);
         let until = if self.forbids && slot.is_some() { ledger::order(run).0.checked_add(CERTAIN).ok() } else { from };
         let is_open = slot.zip(self.through).is_some_and(|(slot, through)| slot > through);
@@ -139,11 +140,14 @@ mod tests {
         format!("2026-11-26T{time}Z").parse().unwrap()
     }
 
-    /// A run that began and ended then; one of no slot was made by hand.
-    fn run(slot: Option<&str>, begun: &str, ended: &str) -> AutomationRun {
+    /// A run that began and ended then; one of no slot was made by hand. The Job of an adopted one is a CronJob's.
+    fn run(slot: Option<&str>, (begun, ended): (&str, &str), adopted: bool) -> AutomationRun {
         let slot = slot.map(at);
         serde_json::from_value(json!({
-            "metadata": { "name": "r", "namespace": "ns", "creationTimestamp": at(begun) },
+            "metadata": {
+                "name": "r", "namespace": "ns", "creationTimestamp": at(begun),
+                "annotations": if adopted { json!({ label::ADOPTED_JOB: "j" }) } else { json!({}) },
+            },
             "spec": { "taskRef": { "name": "t" }, "trigger": if slot.is_some() { "Schedule" } else { "Manual" }, "scheduledTime": slot },
             "status": { "phase": "Finished", "outcome": "NoData", "completionTime": at(ended) },
         }))
@@ -152,12 +156,13 @@ mod tests {
 
     #[test]
     fn runs_stay_while_slots_that_they_tell_of_are_not_decided() {
-        let by_hand = run(None, "03:30:00", "03:31:00");
-        let held = run(Some("02:00:00"), "02:00:00", "03:00:30");
-        let short = run(Some("02:00:00"), "02:00:00", "02:01:00");
+        let by_hand = run(None, ("03:30:00", "03:31:00"), true);
+        let held = run(Some("02:00:00"), ("02:00:00", "03:00:30"), true);
+        let short = run(Some("02:00:00"), ("02:00:00", "02:01:00"), true);
         let open = Undecided { through: Some(at("02:00:00")), first: Some(at("03:00:00")), forbids: true, by_kubernetes: true };
         assert_eq!([&by_hand, &held, &short].map(|run| open.needs(run)), [true, true, false]);
-        assert!(open.needs(&run(Some("03:00:00"), "03:00:01", "03:00:09")), "its own slot is not decided");
+        assert!(open.needs(&run(Some("03:00:00"), ("03:00:01", "03:00:09"), true)), "its own slot is not decided");
+        assert!(!open.needs(&run(None, ("03:30:00", "03:31:00"), false)), "its Job is the operator's");
         let allows = Undecided { forbids: false, ..open };
         assert_eq!([&by_hand, &held].map(|run| allows.needs(run)), [true, false], "it has held nothing back");
         let ours = Undecided { by_kubernetes: false, ..allows };

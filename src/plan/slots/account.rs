@@ -19,6 +19,10 @@ use crate::{
 /// the CronJob controller's request takes its time.
 pub(in crate::plan) const CERTAIN: SignedDuration = SignedDuration::from_secs(20);
 
+/// How long the CronJob controller takes to see that a run has ended, and that the next may start: where its deadline is over
+/// by then, it was that run that held it back.
+const TAKES: SignedDuration = SignedDuration::from_secs(5);
+
 /// What is known of slots of which neither a run nor a Job is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::plan) struct Traces {
@@ -185,7 +189,7 @@ impl Slots<'_> {
         let made_way = next.and_then(|begun| begun.checked_sub(self.deadline()).ok());
         let cut = made_way.map_or(until, |cut| cut.clamp(from, until));
         for (from, until, hold, reason) in
-            [(from, cut, self.deadline(), why::DEADLINE_PASSED), (cut, until, SignedDuration::ZERO, why::SUPERSEDED)]
+            [(from, cut, self.deadline() - TAKES, why::DEADLINE_PASSED), (cut, until, SignedDuration::ZERO, why::SUPERSEDED)]
         {
             let mut started: Vec<Timestamp> = traces.started.iter().copied().filter(|slot| *slot > from && *slot <= until).collect();
             started.sort_unstable();
