@@ -171,8 +171,8 @@ pub struct AutomationTaskStatus {
     /// When a run last ended well (Succeeded or NoData).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_successful_time: Option<Time>,
-    /// Every slot up to this time has been decided: it was run, or is in `notRun`. Kept where the operator is the clock, and
-    /// while the schedule is suspended.
+    /// Every slot up to this time has been decided: it has a run, or is in `notRun`. Under Kubernetes' clock a slot without a
+    /// run is decided a little after its `startingDeadlineSeconds`, and this moves on when there is something to tell anyway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_through: Option<Time>,
     /// Slots that brought no run, newest last: neighbours that share outcome and reason are told together. The last twenty.
@@ -206,22 +206,38 @@ pub struct ClockStatus {
     /// The first slot that was, or will be, this clock's to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_slot: Option<Time>,
-    /// Where the operator is the clock: what decides when the slots are, as it was last taken up. An edit of that runs no
-    /// slot that lies before it.
+    /// The schedule as it was last taken up; where the operator is the clock, what of it decides when the slots are. An edit
+    /// of that runs no slot that lies before it.
     #[schemars(schema_with = "any_object")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// The schedule that Kubernetes kept before, for some seconds after an edit or a change of clocks: a Job of it may still
+    /// come into view, so not all of its slots are decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousSchedule>,
+}
+
+/// A schedule that Kubernetes keeps no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousSchedule {
+    /// As it was.
+    #[schemars(schema_with = "any_object")]
+    pub schedule: Schedule,
+    /// The end of it: its slots count up to this time.
+    pub until: Time,
 }
 
 /// Neighbouring slots that brought no run, for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotRun {
-    /// `Missed`: nothing could start it in time. `Skipped`: it was not to run.
+    /// `Missed`: nothing started it in time. `Skipped`: it was not to run. `Unknown`: nobody can know any more whether it ran.
     pub outcome: Outcome,
     /// Why, in one word. Missed: `DeadlinePassed` (nothing started it within `startingDeadlineSeconds`), `Superseded` (a later
     /// slot came first), `CatchUpLimit`, `InvalidParameters`, `NotReady` (of a workflow that could not be run). Skipped: `Suspended`, `Forbid`, `QueueFull`, `NameTaken`,
-    /// `Edited` (the schedule was edited after its time).
+    /// `Edited` (the schedule was edited after its time). Unknown: `NoTrace` (under Kubernetes' clock: no run is on record, and
+    /// a Job that it may have had would be gone).
     #[schemars(length(max = 64))]
     pub reason: String,
     /// The first slot.

@@ -8,6 +8,9 @@ use crate::{
     schedule::CronLine,
 };
 
+/// How many ended Jobs Kubernetes keeps of a CronJob: so many that succeeded, and so many that failed.
+pub const HISTORY_LIMIT: usize = 100;
+
 /// A CronJob as we want it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CronJobSpec {
@@ -42,8 +45,8 @@ pub fn cron_job(task: &AutomationTask, (index, line): (usize, &CronLine), contra
         "concurrencyPolicy": policy,
         "suspend": suspended,
         // High, so that what ran during an outage of the operator is still there to be recorded; the operator prunes.
-        "successfulJobsHistoryLimit": 100,
-        "failedJobsHistoryLimit": 100,
+        "successfulJobsHistoryLimit": HISTORY_LIMIT,
+        "failedJobsHistoryLimit": HISTORY_LIMIT,
         "jobTemplate": {
             "metadata": { "labels": labels(task), "annotations": job_annotations(task, contract) },
             "spec": job_spec(task, &defaults, Identity::FromJob { namespace }, contract),

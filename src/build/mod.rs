@@ -16,7 +16,7 @@ mod run;
 mod tests;
 
 pub use bundle::{Bundle, Unbundled};
-pub use cron_job::{CronJobSpec, cron_job};
+pub use cron_job::{CronJobSpec, HISTORY_LIMIT, cron_job};
 pub use inline::{check_adjusted, check_inline};
 pub use job::{Told, first_job, next_job};
 pub use name::{

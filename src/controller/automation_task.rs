@@ -30,7 +30,7 @@ pub(super) fn reconcile(task: Arc<AutomationTask>, context: Arc<Context>) -> Rec
             return Ok(Action::await_change());
         };
         let now = context.clock.now_in_seconds();
-        let mut seen = observe::automation_task(&context.client, &context.caches, task.clone()).await?;
+        let mut seen = observe::automation_task(&context.client, &context.caches, task.clone(), now).await?;
         let mut plan = plan::automation_task::plan(&seen, now);
         let adopt_again = postpone_adoptions(&context, &seen, &mut plan.changes);
         let applied = apply::apply(&context, &*task, &plan.changes).await?;

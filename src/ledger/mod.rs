@@ -1,4 +1,8 @@
-//! What is kept of the runs that are over.
+//! What is kept of the runs that are over, and what can be known of slots that have none.
+
+mod traces;
+
+pub use traces::lost_through;
 
 use jiff::Timestamp;
 

@@ -14,14 +14,17 @@ use crate::{
     api::{AutomationRun, AutomationTask, label},
     build,
     outcome::JobSeen,
-    plan::automation_task::{CronJobSeen, RevisionSeen, Seen, Timing},
+    plan::{
+        self,
+        automation_task::{CronJobSeen, RevisionSeen, Seen, Timing},
+    },
 };
 
 /// Reads all that is known about a task.
 ///
 /// # Errors
 /// Where the API server would not answer a live look.
-pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>) -> Result<Seen, Error> {
+pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>, now: Timestamp) -> Result<Seen, Error> {
     let namespace = task.namespace().unwrap_or_default();
     let of_task = key("task", &namespace, &task.name_any());
     let no_pods: [Arc<k8s_openapi::api::core::v1::Pod>; 0] = [];
@@ -43,7 +46,7 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
     let names_taken = unadopted.filter(|job| caches.runs.get(&namespace, &job.name).is_some()).map(|job| job.name.clone()).collect();
     let known = task.status.as_ref().and_then(|status| status.revision.clone());
     let revisions = if known == Some(build::revision_name(&task)) { Vec::new() } else { revisions(client, &task).await? };
-    Ok(Seen {
+    let mut seen = Seen {
         cron_jobs: caches.cron_jobs.group(&of_task).iter().map(|cron_job| self::cron_job(cron_job)).collect(),
         task,
         jobs,
@@ -56,7 +59,26 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
         runs_made: Vec::new(),
         revisions_made: Vec::new(),
         refusals: Vec::new(),
-    })
+        troubles: Vec::new(),
+    };
+    if plan::automation_task::is_to_tell(&seen, now) {
+        look_closer(client, caches, &mut seen, now).await?;
+    }
+    Ok(seen)
+}
+
+/// Slots are about to be told to have brought no run. The cache of Jobs may be behind, or its watch silent: the API server
+/// says which there are, and its Events what kept the CronJob controller from starting others.
+async fn look_closer(client: &Client, caches: &Caches, seen: &mut Seen, now: Timestamp) -> Result<(), Error> {
+    let (namespace, name) = (seen.task.namespace().unwrap_or_default(), seen.task.name_any());
+    seen.add_jobs(caches.live_jobs.of_task(client, &namespace, &name, now).await?.into_iter());
+    let cron_jobs: Vec<&str> = seen.cron_jobs.iter().map(|cron_job| cron_job.uid.as_str()).collect();
+    // They say why, and nothing depends on them.
+    match caches.warnings.about_objects(client, &namespace, &cron_jobs, now).await {
+        Ok(troubles) => seen.troubles = troubles,
+        Err(error) => tracing::debug!(%error, task = name, "a slot was missed, and its Events cannot be read"),
+    }
+    Ok(())
 }
 
 /// The definitions of the task that are kept, where one has to be made: asked for then, and not watched.

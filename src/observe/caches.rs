@@ -23,6 +23,7 @@ use super::{
     definitions::Definitions,
     events::Warnings,
     held::Held,
+    live_jobs::LiveJobs,
     told::{Told, Watched},
     touched::{Touched, touched_run},
 };
@@ -53,6 +54,7 @@ pub struct Caches {
     /// Pods of ours, by Job.
     pub pods: Cache<Pod>,
     pub(super) warnings: Warnings,
+    pub(super) live_jobs: LiveJobs,
     pub(super) definitions: Definitions,
     /// Finished runs of workflows that are repeated, whole.
     pub(super) originals: Held<AutomationRun>,
@@ -140,6 +142,7 @@ impl Caches {
                 .that(job_tells),
             pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()).that(pod_tells),
             warnings: Warnings::default(),
+            live_jobs: LiveJobs::default(),
             definitions: Definitions::default(),
             originals: Held::default(),
         }

@@ -3,48 +3,36 @@
 //! The API server reads all Events of a namespace for each list, whatever is selected. So one list serves every run of
 //! the namespace that asks within a few seconds: where a thousand wait at once, they cost what one does.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, Client, api::ListParams};
 
-use super::{Error, reading};
+use super::{
+    Error,
+    by_namespace::{ByNamespace, FRESH},
+    reading,
+};
 use crate::outcome::{JobSeen, Trouble};
 
-/// How old a list may be that is read again.
-const FRESH: SignedDuration = SignedDuration::from_secs(5);
-/// A namespace's list that nobody has asked for lately is forgotten.
-const KEPT: SignedDuration = SignedDuration::from_secs(60);
-/// How long a list may take.
-const LIMIT: Duration = Duration::from_secs(10);
 /// Events read at a time, and how often at the most: the warnings of a namespace are seldom more.
 const PAGE: u32 = 500;
 const PAGES: usize = 10;
 
-/// The warnings of each namespace in which something does not begin.
-#[derive(Default)]
-pub(super) struct Warnings(Mutex<HashMap<String, Arc<Namespace>>>);
+/// The warnings of each namespace in which something does not begin, oldest first.
+pub(super) struct Warnings(ByNamespace<Warning>);
 
-/// One namespace: whoever asks while a list is under way waits for it.
-type Namespace = tokio::sync::Mutex<Listed>;
-
-#[derive(Default)]
-struct Listed {
-    at: Timestamp,
-    /// Oldest first.
-    warnings: Vec<Warning>,
+impl Default for Warnings {
+    fn default() -> Self {
+        Self(ByNamespace::new("the events"))
+    }
 }
 
 struct Warning {
     kind: String,
     name: String,
     uid: String,
-    at: Option<Timestamp>,
     trouble: Trouble,
 }
 
@@ -52,28 +40,31 @@ impl Warnings {
     /// The warnings about a Job and its pods, oldest first, from a list that is a few seconds old at the most; where the
     /// Job has ended, from one that was made since.
     pub(super) async fn about(&self, client: &Client, namespace: &str, job: &JobSeen, now: Timestamp) -> Result<Vec<Trouble>, Error> {
-        let of_namespace = self.of(namespace, now);
-        let mut listed = of_namespace.lock().await;
         let oldest = job.ended_at.map_or(now - FRESH, |ended| ended.max(now - FRESH));
-        if listed.at < oldest {
-            // Within a limit: others of the namespace wait for this list, and the API server may not answer.
-            let limited = tokio::time::timeout(LIMIT, list(client, namespace)).await;
-            let late = |_| reading(format!("the events of namespace {namespace}"))(kube::Error::Service("no answer in time".into()));
-            let warnings = limited.map_err(late)??;
-            *listed = Listed { at: now, warnings };
-        }
         // Pods that have come and gone are known by their names, which begin with that of the Job and its only index.
         let prefix = format!("{}-0-", job.name);
         let of_gone = |warning: &&Warning| job.pods.is_empty() && warning.kind == "Pod" && warning.name.starts_with(&prefix);
         let of_pod = |warning: &&Warning| job.pods.iter().any(|pod| !pod.begun && pod.uid == warning.uid);
-        let about = listed.warnings.iter().filter(|warning| warning.uid == job.uid || of_gone(warning) || of_pod(warning));
+        let listed = self.list(client, namespace, (oldest, now)).await?;
+        let about = listed.iter().filter(|warning| warning.uid == job.uid || of_gone(warning) || of_pod(warning));
         Ok(about.map(|warning| warning.trouble.clone()).collect())
     }
 
-    fn of(&self, namespace: &str, now: Timestamp) -> Arc<Namespace> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|name, listed| name == namespace || listed.try_lock().map_or(true, |listed| now.duration_since(listed.at) < KEPT));
-        all.entry(namespace.to_owned()).or_default().clone()
+    /// The warnings about any of these objects, oldest first, from a list that is a few seconds old at the most.
+    pub(super) async fn about_objects(
+        &self,
+        client: &Client,
+        namespace: &str,
+        uids: &[&str],
+        now: Timestamp,
+    ) -> Result<Vec<Trouble>, Error> {
+        let listed = self.list(client, namespace, (now - FRESH, now)).await?;
+        let about = listed.iter().filter(|warning| uids.contains(&warning.uid.as_str()));
+        Ok(about.map(|warning| warning.trouble.clone()).collect())
+    }
+
+    async fn list(&self, client: &Client, namespace: &str, window: (Timestamp, Timestamp)) -> Result<Arc<Vec<Warning>>, Error> {
+        self.0.get(namespace, window, list(client, namespace)).await
     }
 }
 
@@ -92,7 +83,7 @@ async fn list(client: &Client, namespace: &str) -> Result<Vec<Warning>, Error> {
             None => break,
         }
     }
-    warnings.sort_by_key(|warning| warning.at);
+    warnings.sort_by_key(|warning| warning.trouble.last);
     Ok(warnings)
 }
 
@@ -105,8 +96,7 @@ impl Warning {
             kind: about.kind.unwrap_or_default(),
             name: about.name.unwrap_or_default(),
             uid: about.uid.unwrap_or_default(),
-            at,
-            trouble: Trouble { reason: event.reason.unwrap_or_default(), message: event.message.unwrap_or_default() },
+            trouble: Trouble { reason: event.reason.unwrap_or_default(), message: event.message.unwrap_or_default(), last: at },
         }
     }
 }

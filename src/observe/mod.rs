@@ -3,12 +3,14 @@
 pub(crate) mod automation_run;
 mod automation_task;
 pub(crate) mod backfill;
+mod by_namespace;
 mod cache;
 mod caches;
 mod definitions;
 mod events;
 mod held;
 mod listing;
+mod live_jobs;
 mod told;
 mod touched;
 mod workflow;

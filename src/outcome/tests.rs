@@ -484,7 +484,7 @@ fn outputs_are_a_json_object_and_nothing_else_ever_fails_a_good_run() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn every_wait_has_one_word_and_a_sentence_to_act_on() {
-    let trouble = |reason: &str, message: &str| vec![Trouble { reason: reason.to_owned(), message: message.to_owned() }];
+    let trouble = |reason: &str, message: &str| vec![Trouble { reason: reason.to_owned(), message: message.to_owned(), last: None }];
     let unscheduled = json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu." }]);
     let mount = |message: &str| trouble("FailedMount", &format!("MountVolume.SetUp failed for volume \"nightshift-secret-0\" : {message}"));
     let starting = waiting_pod("p", "ContainerCreating", "");
@@ -602,7 +602,9 @@ fn every_wait_has_one_word_and_a_sentence_to_act_on() {
 #[test]
 fn what_a_job_waited_on_is_told_from_events_when_its_pods_are_gone() {
     let events = |all: &[(&str, &str)]| {
-        all.iter().map(|(reason, message)| Trouble { reason: (*reason).to_owned(), message: (*message).to_owned() }).collect::<Vec<_>>()
+        all.iter()
+            .map(|(reason, message)| Trouble { reason: (*reason).to_owned(), message: (*message).to_owned(), last: None })
+            .collect::<Vec<_>>()
     };
     let pull = [
         ("Failed", "Failed to pull image \"r.example/secret-santa:1\": not found"),

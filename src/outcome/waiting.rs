@@ -1,5 +1,7 @@
 //! Why a pod that should run does not.
 
+use jiff::Timestamp;
+
 use super::{ContainerSeen, JobSeen, PodSeen, classify::first_line};
 
 /// Something that an Event says about the Job or one of its pods.
@@ -9,6 +11,8 @@ pub struct Trouble {
     pub reason: String,
     /// The Event's message.
     pub message: String,
+    /// When that was last so, where the Event tells.
+    pub last: Option<Timestamp>,
 }
 
 const MEND_SECRET: &str = "; create it, or correct secrets[].secretKeyRef";

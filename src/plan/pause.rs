@@ -12,6 +12,8 @@ pub(super) enum Pause {
     Spec,
     /// The annotation, until a time or until it is taken off, and the reason that somebody gave.
     ByHand { until: Option<Timestamp>, reason: Option<String> },
+    /// It was paused, and the spec that would let it go on cannot be carried out.
+    Stays,
 }
 
 impl Pause {
@@ -19,7 +21,7 @@ impl Pause {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Pause::Spec => "SpecSuspended",
-            Pause::ByHand { .. } => "Paused",
+            Pause::ByHand { .. } | Pause::Stays => "Paused",
         }
     }
 
@@ -35,13 +37,14 @@ impl Pause {
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
                 format!("paused by hand {until}{reason}")
             }
+            Pause::Stays => "paused as before, until the spec can be carried out: Ready says what is wrong with it".to_owned(),
         }
     }
 
     /// When it ends by itself.
     pub(super) fn until(&self) -> Option<Timestamp> {
         match self {
-            Pause::Spec => None,
+            Pause::Spec | Pause::Stays => None,
             Pause::ByHand { until, .. } => *until,
         }
     }

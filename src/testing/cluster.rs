@@ -44,6 +44,8 @@ pub struct Cluster {
     pub warnings: Vec<Warned>,
     /// A quota leaves no room for another Job.
     pub jobs_refused: bool,
+    /// Until then nobody looks at the CronJobs.
+    pub cron_jobs_down_until: Timestamp,
     /// Admission refuses pods, which only an Event on their Job tells.
     pub pods_refused: bool,
     /// When owners that are gone were last taken off. The real collector is slow: it does not argue with whoever puts one
@@ -66,11 +68,12 @@ impl Cluster {
     }
 
     pub fn warn(&mut self, about: &impl ResourceExt, reason: &str, message: &str) {
-        let trouble = Trouble { reason: reason.to_owned(), message: message.to_owned() };
+        let trouble = Trouble { reason: reason.to_owned(), message: message.to_owned(), last: Some(self.now) };
         let warned = Warned { about_uid: about.uid().unwrap_or_default(), about_name: about.name_any(), trouble };
-        if !self.warnings.contains(&warned) {
-            self.warnings.push(warned);
-        }
+        let same = |other: &Warned| Trouble { last: warned.trouble.last, ..other.trouble.clone() } == warned.trouble;
+        // Told again, it is the same Event, with another time.
+        self.warnings.retain(|other| other.about_uid != warned.about_uid || !same(other));
+        self.warnings.push(warned);
     }
 
     pub fn create_job(&mut self, object: &Value) -> Result<Arc<Job>, Denied> {

@@ -11,7 +11,11 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{cluster::Cluster, job_controller};
-use crate::{api::label, schedule::CronLine};
+use crate::{
+    api::label,
+    outcome::{JobEnd, JobSeen},
+    schedule::CronLine,
+};
 
 /// The controller. It remembers the slots that it has worked out, since that is slow work and asked for all the time.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +27,11 @@ pub struct CronJobController {
 impl CronJobController {
     /// Starts what is due. Of several missed slots only the newest counts.
     pub fn sync(&mut self, cluster: &mut Cluster) {
+        if cluster.now < cluster.cron_jobs_down_until {
+            return;
+        }
         for cron_job in cluster.cron_jobs.all() {
+            forget_old_jobs(cluster, &cron_job);
             if let Some(slot) = self.due(&cron_job, cluster.now) {
                 start(cluster, &cron_job, slot);
             }
@@ -32,6 +40,9 @@ impl CronJobController {
 
     /// When a slot is due next.
     pub fn next(&mut self, cluster: &Cluster) -> Option<Timestamp> {
+        if cluster.now < cluster.cron_jobs_down_until {
+            return Some(cluster.cron_jobs_down_until);
+        }
         let armed = cluster.cron_jobs.iter().filter(|cron_job| !suspended(cron_job));
         armed.filter_map(|cron_job| self.slot_after(cron_job, cluster.now)).min()
     }
@@ -67,6 +78,21 @@ impl CronJobController {
 
 fn suspended(cron_job: &CronJob) -> bool {
     cron_job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true))
+}
+
+/// Of the Jobs that have ended, and of those that have failed, only the newest are kept.
+fn forget_old_jobs(cluster: &mut Cluster, cron_job: &CronJob) {
+    let uid = cron_job.uid().unwrap_or_default();
+    let spec = cron_job.spec.clone().unwrap_or_default();
+    for (complete, limit) in [(true, spec.successful_jobs_history_limit), (false, spec.failed_jobs_history_limit)] {
+        let no_pods: [std::sync::Arc<k8s_openapi::api::core::v1::Pod>; 0] = [];
+        let of_kind =
+            |job: &JobSeen| job.owners.contains(&uid) && job.end.as_ref().is_some_and(|end| (*end == JobEnd::Complete) == complete);
+        let mut jobs: Vec<JobSeen> = cluster.jobs.iter().map(|job| JobSeen::read(job, &no_pods)).filter(of_kind).collect();
+        jobs.sort_by_key(|job| job.created);
+        let over = jobs.len().saturating_sub(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
+        jobs[..over].iter().for_each(|job| cluster.jobs.remove(cluster.now, &job.name));
+    }
 }
 
 fn start(cluster: &mut Cluster, cron_job: &CronJob, slot: Timestamp) {

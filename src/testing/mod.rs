@@ -27,6 +27,7 @@ mod crashes;
 mod ends;
 mod history;
 mod laws;
+mod native_slots;
 mod reference;
 mod settle;
 mod slots;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     caches::{Caches, is_evidence},
-    cluster::Cluster,
+    cluster::{Cluster, Warned},
 };
 use crate::{
     api::{AutomationRun, AutomationTask, Backfill, Contract, Workflow, label},
@@ -39,7 +39,7 @@ pub fn task(cluster: &Cluster, caches: &Caches, task: Arc<AutomationTask>) -> au
     let marks = jobs.iter().filter(|job| job.by_cron_job).filter_map(|job| job.run.as_ref());
     let gone = |run: &&String| caches.runs.get(run).is_none() && cluster.runs.get(run).is_none();
     let unadopted = jobs.iter().filter(|job| job.by_cron_job && job.run.is_none());
-    automation_task::Seen {
+    let mut seen = automation_task::Seen {
         cron_jobs: caches.cron_jobs.iter().filter(|c| c.labels().get(label::TASK) == Some(&name)).map(|c| cron_job(c)).collect(),
         runs: caches.runs_of(&name).cloned().collect(),
         runs_gone: marks.filter(gone).cloned().collect(),
@@ -50,9 +50,17 @@ pub fn task(cluster: &Cluster, caches: &Caches, task: Arc<AutomationTask>) -> au
         runs_made: Vec::new(),
         revisions_made: Vec::new(),
         refusals: Vec::new(),
+        troubles: Vec::new(),
         task,
         jobs,
+    };
+    if automation_task::is_to_tell(&seen, cluster.now) {
+        let listed = cluster.jobs.iter().filter(|job| job.labels().get(label::TASK) == Some(&name));
+        seen.add_jobs(listed.map(|job| JobSeen::read(job, &no_pods)));
+        let about = |warned: &&Warned| seen.cron_jobs.iter().any(|cron_job| cron_job.uid == warned.about_uid);
+        seen.troubles = cluster.warnings.iter().filter(about).map(|warned| warned.trouble.clone()).collect();
     }
+    seen
 }
 
 fn revisions(cluster: &Cluster, task: &AutomationTask) -> Vec<RevisionSeen> {

@@ -80,6 +80,8 @@ pub enum Act {
     RefusePods(bool),
     /// The operator is away for so many seconds.
     StopOperator(i64),
+    /// Kubernetes' CronJob controller is away for so many seconds.
+    StopCronJobs(i64),
     /// Its watches begin anew, and tell again what they have told.
     RepeatEvents,
 }
@@ -208,6 +210,9 @@ impl Act {
             Act::RefuseJobs(refuse) => cluster.jobs_refused = *refuse,
             Act::RefusePods(refuse) => cluster.pods_refused = *refuse,
             Act::StopOperator(seconds) => operator.crash(now + SignedDuration::from_secs(*seconds)),
+            Act::StopCronJobs(seconds) => {
+                cluster.cron_jobs_down_until = cluster.cron_jobs_down_until.max(now + SignedDuration::from_secs(*seconds));
+            }
             Act::RepeatEvents => operator.touch_all(cluster),
         }
     }

@@ -22,9 +22,14 @@ use crate::{
 };
 
 /// The last status that the task had while it had a schedule.
-fn last_scheduled(world: &World) -> AutomationTaskStatus {
+pub fn last_scheduled(world: &World) -> AutomationTaskStatus {
     let statuses = world.cluster.tasks.log().iter().filter(|entry| entry.object.spec.schedule.is_some());
     statuses.filter_map(|entry| entry.object.status.clone()).next_back().unwrap_or_default()
+}
+
+/// The last status that the task had.
+pub fn last_status(world: &World) -> AutomationTaskStatus {
+    world.cluster.tasks.log().iter().filter_map(|entry| entry.object.status.clone()).next_back().unwrap_or_default()
 }
 
 /// What is on record of each slot: runs by name, and reasons why there was none.
@@ -35,7 +40,7 @@ fn record(world: &World, schedule: &Schedule) -> BTreeMap<Timestamp, Vec<String>
             record.entry(slot.0).or_default().push(run.name_any());
         }
     }
-    for group in last_scheduled(world).not_run {
+    for group in last_status(world).not_run {
         let from = group.first_slot.0 - SignedDuration::from_secs(1);
         let slots = schedule.oldest(10_000, from, group.last_slot.0);
         // A group may reach over slots that were run: it tells how many were not.
@@ -56,7 +61,7 @@ fn schedule(world: &World) -> Schedule {
 }
 
 /// What became of each slot that is decided, in order.
-fn told(world: &World) -> Vec<(i64, String)> {
+pub fn told(world: &World) -> Vec<(i64, String)> {
     let record = record(world, &schedule(world));
     let minutes = |slot: &Timestamp| slot.as_second() / 60 - start().as_second() / 60 - 1;
     record.iter().map(|(slot, what)| (minutes(slot), what.join(" and "))).collect()
@@ -77,7 +82,7 @@ fn clocked(schedule: &Value, life: Life) -> Scenario {
     Scenario::new(spec, vec![life])
 }
 
-fn runs_and(told: &[(i64, &str)]) -> Vec<(i64, String)> {
+pub fn runs_and(told: &[(i64, &str)]) -> Vec<(i64, String)> {
     let run = |minute: i64| format!("{TASK}-{}", start().as_second() / 60 + 1 + minute);
     told.iter().map(|(minute, what)| (*minute, if what.is_empty() { run(*minute) } else { (*what).to_owned() })).collect()
 }

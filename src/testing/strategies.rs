@@ -74,6 +74,76 @@ pub fn clocked_scenario() -> impl Strategy<Value = Scenario> {
     })
 }
 
+/// A task that Kubernetes keeps, watches that lag, crashes, and absences of everybody; nobody takes Jobs or runs away. What
+/// people do they do some seconds after a minute, so that nothing falls on a slot.
+pub fn native_scenario() -> impl Strategy<Value = Scenario> {
+    let lines = select(vec![json!(["*/2 * * * *"]), json!(["*/3 * * * *"]), json!(["*/4 * * * *", "1-59/4 * * * *"])]);
+    let schedule = (lines, select(vec!["Allow", "Forbid", "Replace"]), select(vec![10, 60, 200]), option::weighted(0.2, Just("Latest")));
+    let act = prop_oneof![
+        3 => select(vec![1_i64, 30, 200, 600]).prop_map(|seconds| vec![(0, Act::StopOperator(seconds))]),
+        3 => select(vec![30_i64, 100, 300]).prop_map(|seconds| vec![(0, Act::StopCronJobs(seconds))]),
+        2 => (1..5_i64).prop_map(|minutes| vec![(0, Act::RefuseJobs(true)), (minutes * 60, Act::RefuseJobs(false))]),
+        2 => (1..8_i64).prop_map(|minutes| vec![(0, Act::Suspend(true)), (minutes * 60, Act::Suspend(false))]),
+        1 => select(vec!["*/5 * * * *", "*/2 * * * *"]).prop_map(|line| vec![(0, Act::Reschedule(line.to_owned()))]),
+        2 => select(vec![ConcurrencyPolicy::Allow, ConcurrencyPolicy::Forbid, ConcurrencyPolicy::Replace])
+            .prop_map(|policy| vec![(0, Act::Policy(policy))]),
+        1 => Just(vec![(0, Act::ChangeImage)]),
+        1 => Just(vec![(0, Act::RepeatEvents)]),
+    ];
+    let acts = collection::vec((0..25_i64, act), 0..6);
+    let life = (select(vec![0_i64, 5, 50, 100, 170, 400]), select(vec![0, 0, 1])).prop_map(|(after, code)| Life::exit(after, code));
+    (any::<u64>(), schedule, acts, lags(), mishaps(), scripts_of(life)).prop_map(
+        |(seed, (lines, policy, deadline, latest), acts, lags, mishaps, script)| {
+            // With several lines another policy would be the operator's to keep.
+            let several = lines.as_array().is_some_and(|lines| lines.len() > 1);
+            let policy = if several { "Allow" } else { policy };
+            let mut schedule = json!({ "cron": lines, "concurrencyPolicy": policy, "startingDeadlineSeconds": deadline });
+            if let Some(latest) = latest {
+                schedule["catchUp"] = json!({ "policy": latest });
+            }
+            let acts =
+                acts.into_iter().flat_map(|(minute, acts)| acts.into_iter().map(move |(after, act)| (minute * 60 + 40 + after, act)));
+            let acts = acts.filter(|(_, act)| !(several && matches!(act, Act::Policy(_))));
+            Scenario {
+                seed,
+                spec: json!({ "schedule": schedule, "timeouts": { "attemptSeconds": 3000 } }),
+                workflow: None,
+                script,
+                acts: acts.collect(),
+                lags,
+                // What is carried out late can fall on a slot.
+                mishaps: Mishaps { delays: std::collections::BTreeMap::new(), ..mishaps },
+                seconds: 1870,
+            }
+        },
+    )
+}
+
+/// Four months of a task that Kubernetes keeps, over the change to summer time: everybody is away for hours, days and weeks,
+/// and nothing is due but at full hours.
+pub fn native_months() -> impl Strategy<Value = Scenario> {
+    const HOUR: i64 = 3600;
+    let lines = || select(vec!["0 2 * * *", "0 */8 * * *", "0 3 * * 1-5", "0 0 1,15 * *"]);
+    let policy = select(vec!["Allow", "Forbid", "Replace"]);
+    let schedule = (lines(), policy, select(vec!["UTC", "Europe/Berlin"]), select(vec![60, HOUR, 30 * HOUR]));
+    let away = || select(vec![HOUR, 12 * HOUR, 50 * HOUR, 300 * HOUR, 900 * HOUR]);
+    let act = prop_oneof![
+        3 => away().prop_map(|seconds| vec![(0, Act::StopOperator(seconds))]),
+        3 => away().prop_map(|seconds| vec![(0, Act::StopCronJobs(seconds))]),
+        2 => away().prop_map(|seconds| vec![(0, Act::RefuseJobs(true)), (seconds, Act::RefuseJobs(false))]),
+        2 => away().prop_map(|seconds| vec![(0, Act::Suspend(true)), (seconds, Act::Suspend(false))]),
+        2 => lines().prop_map(|line| vec![(0, Act::Reschedule(line.to_owned()))]),
+    ];
+    let acts = collection::vec((0..125 * 24_i64, act), 0..7);
+    let life = (select(vec![5_i64, 50, 20 * HOUR + 600]), select(vec![0, 0, 1])).prop_map(|(after, code)| Life::exit(after, code));
+    (any::<u64>(), schedule, acts, scripts_of(life)).prop_map(|(seed, (line, policy, zone, deadline), acts, script)| {
+        let schedule = json!({ "cron": [line], "timeZone": zone, "concurrencyPolicy": policy, "startingDeadlineSeconds": deadline });
+        let acts = acts.into_iter().flat_map(|(hour, acts)| acts.into_iter().map(move |(after, act)| (hour * HOUR + 1840 + after, act)));
+        let spec = json!({ "schedule": schedule, "timeouts": { "attemptSeconds": 80 * HOUR } });
+        Scenario { seed, acts: acts.collect(), script, ..Scenario::new(spec, Vec::new()).during(128 * 24 * HOUR + 1870) }
+    })
+}
+
 fn create_run(name: &str) -> Act {
     Act::CreateRun { name: name.to_owned(), parameters: Vec::new() }
 }

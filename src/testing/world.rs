@@ -18,9 +18,9 @@ use super::{
 };
 
 /// More rounds than anything sensible takes to come to rest at one time.
-const ROUNDS: usize = 150;
+const ROUNDS: usize = 400;
 /// More times than anything sensible takes to come to its end.
-const TIMES: usize = 1500;
+const TIMES: usize = 9000;
 
 /// All there is.
 #[derive(Clone, Debug)]

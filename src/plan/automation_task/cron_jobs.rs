@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::{AFTER_SLOT, Accepted, CronJobSeen, Seen, Timing};
 use crate::{
-    api::AutomationTaskStatus,
+    api::{self, AutomationTaskStatus},
     build::CronJobSpec,
     plan::{Change, pause::pause},
+    schedule::Schedule,
 };
 
 /// Makes the CronJobs be as wanted, in this order: what is not wanted goes, what is there is replaced, what is missing is
@@ -90,4 +91,11 @@ pub(super) fn timing(wanted: &CronJobSpec) -> Timing {
         policy: text("concurrencyPolicy"),
         deadline_seconds: spec["startingDeadlineSeconds"].as_i64().unwrap_or(0),
     }
+}
+
+/// The schedule that a CronJob keeps by itself.
+pub(super) fn schedule_of(there: &CronJobSeen) -> Option<Schedule> {
+    let Timing { line, zone, .. } = &there.timing;
+    let alone = api::Schedule { cron: vec![line.clone()], time_zone: Some(zone.clone()), ..api::Schedule::default() };
+    Schedule::parse(&alone, "", "").ok()
 }

@@ -2,6 +2,7 @@
 
 mod clock;
 mod cron_jobs;
+mod native;
 mod prune;
 mod report;
 mod revisions;
@@ -12,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use cron_jobs::suspend;
+pub use native::is_to_tell;
 pub(super) use prune::NO_DATA_JOB_SECONDS;
 use prune::prune;
 use report::{may_be_told_later, notices, status};
@@ -23,9 +25,9 @@ use super::{
     slots::{Kept, Scheduled},
 };
 use crate::{
-    api::{self, AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, Trigger, label},
+    api::{self, AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, NotRun, Trigger, label},
     build::{self, CronJobSpec},
-    outcome::JobSeen,
+    outcome::{JobSeen, Trouble},
     schedule::{self, ClockChoice, Schedule},
 };
 
@@ -56,6 +58,8 @@ pub struct Seen {
     pub revisions_made: Vec<String>,
     /// What the API server refused in this pass.
     pub refusals: Vec<Refusal>,
+    /// Warnings about its CronJobs, where slots have brought no run.
+    pub troubles: Vec<Trouble>,
 }
 
 /// A revision as seen.
@@ -122,10 +126,13 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
     }
     let accepted = accept(task, now);
     let mut changes = revisions::keep(seen, &before);
-    let kept = accepted.as_ref().ok().map(|accepted| clock::keep(seen, &before, accepted, now));
+    let kept = match &accepted {
+        Ok(accepted) => Some(clock::keep(seen, &before, accepted, now)),
+        // What was accepted last goes on: an edit that cannot work must not stop the nights.
+        Err(_) => native::go_on(seen, &before, native::paused(seen, &accepted, now).as_ref(), now),
+    };
     match &kept {
         Some(kept) => changes.extend(kept.changes.iter().cloned()),
-        // What was accepted last goes on: an edit that cannot work must not stop the nights.
         None => changes.extend(suspend(seen, now)),
     }
     changes.extend(adopt(seen));
@@ -140,6 +147,15 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
     notices.extend(kept.into_iter().flat_map(|kept: Kept| kept.notices));
     let later = may_be_told_later(seen, &before, &status);
     Plan { changes, status, report_after: None, notices, wake }.reported_after(later, now)
+}
+
+impl Seen {
+    /// Adds Jobs that the cache has not shown yet. What it has shown and the server does not have any more was there.
+    pub(crate) fn add_jobs(&mut self, listed: impl Iterator<Item = JobSeen>) {
+        let new: Vec<JobSeen> = listed.filter(|job| self.jobs.iter().all(|there| there.uid != job.uid)).collect();
+        self.jobs.extend(new);
+        self.jobs.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    }
 }
 
 impl Scheduled for Seen {
@@ -165,6 +181,10 @@ impl Scheduled for Seen {
 
     fn refusals(&self) -> &[Refusal] {
         &self.refusals
+    }
+
+    fn kept_from(&self, slots: &NotRun) -> Option<String> {
+        native::kept_from(self, slots)
     }
 
     fn name_of(&self, slot: Timestamp, schedule: &Schedule) -> String {

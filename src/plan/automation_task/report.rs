@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Accepted, Rejected, Seen};
+use super::{Accepted, Rejected, Seen, native};
 use crate::{
     api::{
         AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, RunResult,
@@ -11,7 +11,7 @@ use crate::{
     },
     build, ledger,
     outcome::{self, JobEnd, JobSeen},
-    plan::{Notice, RefusalKind, pause::pause, slots::Kept, standing},
+    plan::{Notice, RefusalKind, slots::Kept, standing},
     schedule::Schedule,
 };
 
@@ -31,6 +31,8 @@ pub(super) fn may_be_told_later(seen: &Seen, before: &AutomationTaskStatus, stat
         next_schedule_time: None,
         last_run: None,
         last_successful_time: None,
+        // Under Kubernetes' clock it only says how far all went its usual way.
+        decided_through: status.decided_through.clone().filter(|_| !is_native(status)),
         conditions: status.conditions.iter().map(|c| Condition { message: String::new(), ..c.clone() }).collect(),
         ..status.clone()
     };
@@ -81,7 +83,7 @@ pub(super) fn status(
     let revision = build::revision_name(&seen.task);
     let made = seen.revisions_made.contains(&revision);
     let conditions = conditions(seen, accepted, next, last_run.as_ref(), now);
-    AutomationTaskStatus {
+    let status = AutomationTaskStatus {
         observed_generation: generation,
         conditions: condition::conditions(&before.conditions, conditions, generation, now),
         clock: kept.map_or_else(|| before.clock.clone(), |kept| Some(kept.clock.clone())),
@@ -96,7 +98,15 @@ pub(super) fn status(
         not_run: kept.map_or_else(|| before.not_run.clone(), |kept| kept.not_run.clone()),
         revision: if made { Some(revision) } else { before.revision.clone() },
         cron_jobs: records(seen, before, accepted),
-    }
+    };
+    let unmoved = AutomationTaskStatus { decided_through: before.decided_through.clone(), ..status.clone() };
+    // That a slot has its run is no news by itself: it is told together with what is.
+    if is_native(&status) && before.decided_through.is_some() && unmoved == *before { unmoved } else { status }
+}
+
+/// Whether Kubernetes is the clock.
+fn is_native(status: &AutomationTaskStatus) -> bool {
+    status.clock.as_ref().is_some_and(|clock| clock.kind == ClockKind::CronJob)
 }
 
 /// The CronJobs as the API server last returned them to us. One that was written in this pass has a new generation; of
@@ -139,10 +149,7 @@ fn conditions<'a>(
         Err(rejected) => Some((rejected.reason, rejected.message.clone())),
         Ok(_) => trouble,
     };
-    let paused = match accepted {
-        Ok(accepted) => accepted.pause.clone(),
-        Err(_) => pause(&seen.task.metadata, seen.task.spec.schedule.as_ref(), now).ok().flatten(),
-    };
+    let paused = native::paused(seen, accepted, now);
     let mut conditions = Vec::new();
     match trouble {
         Some((reason, message)) => {
@@ -226,6 +233,7 @@ mod tests {
             runs_made: Vec::new(),
             revisions_made: Vec::new(),
             refusals: Vec::new(),
+            troubles: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ObjectMeta;
 
 use super::{Scheduled, Slots, why};
 use crate::{
@@ -46,11 +47,26 @@ pub(in crate::plan) struct Of<'a> {
 }
 
 impl Kept {
+    /// As the status has it.
+    pub(in crate::plan) fn of(clock: ClockStatus, decided_through: Option<&Time>, not_run: &[NotRun]) -> Self {
+        Self {
+            changes: Vec::new(),
+            clock,
+            decided_through: decided_through.map(|time| time.0),
+            not_run: not_run.to_vec(),
+            notices: Vec::new(),
+            wake: None,
+        }
+    }
+
     /// Writes down since when this clock is on, unless that is known.
     pub(in crate::plan) fn arm(&mut self, of: Of<'_>, since: Timestamp) {
-        if self.clock.kind == ClockKind::Operator {
-            self.clock.schedule = of.seen.written().map(api::Schedule::slots_only);
-        }
+        self.clock.schedule = match self.clock.kind {
+            ClockKind::Operator => of.seen.written().map(api::Schedule::slots_only),
+            // Its policy and its deadline decide, too, what becomes of the slots that it leaves.
+            ClockKind::CronJob => of.seen.written().map(|written| api::Schedule { suspend: None, ..written.clone() }),
+            ClockKind::None => None,
+        };
         if self.clock.since.is_none() {
             self.clock.since = Some(Time(since));
             self.clock.first_slot = of.schedule.next(since).map(Time);
@@ -162,6 +178,10 @@ fn edited(of: Of<'_>) -> Option<api::Schedule> {
 }
 
 fn before_edit(of: Of<'_>, known: &api::Schedule) -> Option<Schedule> {
-    let meta = of.seen.meta();
-    Schedule::parse(known, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()).ok()
+    parsed(of.seen.meta(), known)
+}
+
+/// A schedule that the object had, or has.
+pub(in crate::plan) fn parsed(meta: &ObjectMeta, written: &api::Schedule) -> Option<Schedule> {
+    Schedule::parse(written, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()).ok()
 }

@@ -1,8 +1,11 @@
-//! The slots of a schedule that the operator itself keeps: each is decided once. It gets its run, or it is told why not.
+//! The slots of a schedule: each is decided once. Where the operator is the clock it gets its run, or it is told why not;
+//! where Kubernetes is, it is told what has become of it.
 
+mod account;
 mod kept;
 
-pub(super) use kept::{DOUBTFUL, Kept, Of, SECOND};
+pub(super) use account::{CERTAIN, Traces};
+pub(super) use kept::{DOUBTFUL, Kept, Of, SECOND, parsed};
 
 use std::sync::Arc;
 
@@ -37,6 +40,7 @@ pub(super) mod why {
     pub const CATCH_UP_LIMIT: &str = "CatchUpLimit";
     pub const INVALID_PARAMETERS: &str = "InvalidParameters";
     pub const NOT_READY: &str = "NotReady";
+    pub const NO_TRACE: &str = "NoTrace";
 }
 
 /// What has a schedule, as it was seen: a task or a workflow.
@@ -55,6 +59,8 @@ pub(super) trait Scheduled {
     fn refusals(&self) -> &[Refusal];
     /// Name of the run of a slot: the lock for it.
     fn name_of(&self, slot: Timestamp, schedule: &Schedule) -> String;
+    /// What kept Kubernetes from starting these slots, as far as its Events tell.
+    fn kept_from(&self, slots: &NotRun) -> Option<String>;
     /// The run of a slot, of that name.
     ///
     /// # Errors
@@ -71,6 +77,10 @@ pub(super) struct Slots<'a> {
     pub(super) changes: Vec<Change>,
     /// Whether a run is to be made that is not seen to be there yet: its slot is decided only then, and none after it.
     open: bool,
+    /// Whether Kubernetes was to start them.
+    by_kubernetes: bool,
+    /// When the schedule was paused or ended, where that was before the slots' deadlines.
+    ended: Option<Timestamp>,
     /// Every slot up to here is decided.
     pub(super) through: Timestamp,
     pub(super) not_run: Vec<NotRun>,
@@ -88,6 +98,8 @@ impl<'a> Slots<'a> {
             now,
             changes: Vec::new(),
             open: false,
+            by_kubernetes: false,
+            ended: None,
             through,
             not_run: not_run.to_vec(),
             notices: Vec::new(),
@@ -219,14 +231,16 @@ impl<'a> Slots<'a> {
 
     /// Slots in `(from, until]` that will not be run any more, those apart that have been.
     fn pass_over(&mut self, from: Timestamp, until: Timestamp, hold: SignedDuration, otherwise: &'static str) {
-        self.around_runs(from, until, |slots, from, until| slots.pass_over_gap(from, until, hold, otherwise));
+        self.around_runs(from, until, |slots, from, until| slots.pass_over_gap(from, until, hold, (Outcome::Missed, otherwise)));
     }
 
     /// The parts of `(from, until]` in which no slot has a run.
     fn around_runs(&mut self, from: Timestamp, until: Timestamp, mut part: impl FnMut(&mut Self, Timestamp, Timestamp)) {
         let second = SignedDuration::from_secs(1);
         let mut have_run: Vec<Timestamp> = self.seen.runs().iter().filter_map(|run| run.spec.schedule_slot()).collect();
-        have_run.extend(self.seen.jobs().iter().filter(|job| job.by_cron_job).filter_map(|job| job.slot));
+        // What goes before it has a run gets none.
+        let lost = |job: &JobSeen| self.by_kubernetes && job.deleting && job.run.is_none();
+        have_run.extend(self.seen.jobs().iter().filter(|job| job.by_cron_job && !lost(job)).filter_map(|job| job.slot));
         have_run.retain(|slot| *slot > from && *slot <= until);
         have_run.sort_unstable();
         have_run.dedup();
@@ -239,18 +253,18 @@ impl<'a> Slots<'a> {
     }
 
     /// Slots in `(from, until]`, none of which has a run: under Forbid because another went on, or for the other reason.
-    fn pass_over_gap(&mut self, from: Timestamp, until: Timestamp, hold: SignedDuration, otherwise: &'static str) {
+    fn pass_over_gap(&mut self, from: Timestamp, until: Timestamp, hold: SignedDuration, otherwise: (Outcome, &'static str)) {
         let mut at = from;
         for (begun, ended) in self.busy() {
             let last = ended.checked_sub(hold).unwrap_or(ended).min(until);
             let first = at.max(begun);
             if last > first {
-                self.leave(at, first, (Outcome::Missed, otherwise));
+                self.leave(at, first, otherwise);
                 self.leave(first, last, (Outcome::Skipped, why::FORBID));
                 at = last;
             }
         }
-        self.leave(at, until, (Outcome::Missed, otherwise));
+        self.leave(at, until, otherwise);
     }
 
     /// When runs of the schedule went on, under Forbid, oldest first.
@@ -264,8 +278,13 @@ impl<'a> Slots<'a> {
             .iter()
             .filter_map(|run| {
                 let begun = run.spec.schedule_slot()?;
-                let ended = run.status.as_ref().and_then(|status| status.completion_time.as_ref()).map_or(self.now, |time| time.0);
-                Some((begun, ended))
+                let ended = run.status.as_ref().and_then(|status| status.completion_time.as_ref()).map(|time| time.0);
+                // It may be about to be recorded how it ended, long ago.
+                let of_job = || self.seen.jobs().iter().find(|job| job.by_cron_job && job.slot == Some(begun))?.ended_at;
+                let ended = ended.or_else(of_job).unwrap_or(self.now);
+                // What it held back until the schedule was paused was not to start after that.
+                let held = self.ended.is_some_and(|schedule_ended| ended >= schedule_ended);
+                Some((begun, if held { Timestamp::MAX } else { ended }))
             })
             .collect();
         busy.sort_unstable();
@@ -291,7 +310,8 @@ impl<'a> Slots<'a> {
             return;
         }
         let group = NotRun { outcome, reason: reason.to_owned(), first_slot: Time(first), last_slot: Time(last), slots };
-        self.notices.push(told(&group));
+        let kept_from = if self.by_kubernetes { self.seen.kept_from(&group) } else { None };
+        self.notices.push(told(&group, kept_from));
         match self.not_run.last_mut() {
             Some(before)
                 if (before.outcome, before.reason.as_str()) == (outcome, reason)
@@ -311,12 +331,17 @@ impl<'a> Slots<'a> {
     }
 }
 
-fn told(group: &NotRun) -> Notice {
+/// What is told of slots that brought no run. `kept_from` says more where Kubernetes did not start them.
+fn told(group: &NotRun, kept_from: Option<String>) -> Notice {
     let which = if group.slots == 1 {
         format!("the slot of {}", group.first_slot.0)
     } else {
         format!("{} slots from {} to {}", group.slots, group.first_slot.0, group.last_slot.0)
     };
+    if group.outcome == Outcome::Unknown {
+        let message = format!("whether {which} ran is not known: no run is on record, and a Job would be gone by now");
+        return Notice { warning: false, reason: format!("{:?}", group.outcome), action: "Schedule", message };
+    }
     let because = match group.reason.as_str() {
         why::SUSPENDED => "the schedule was suspended",
         why::EDITED => "the schedule was edited after their time",
@@ -332,10 +357,11 @@ fn told(group: &NotRun) -> Notice {
         _ => "its parameters could not be computed",
     };
     let missed = group.outcome == Outcome::Missed;
+    let because = kept_from.filter(|_| missed).unwrap_or_else(|| because.to_owned());
     Notice {
         warning: missed,
         reason: format!("{:?}", group.outcome),
         action: "Schedule",
-        message: format!("{which} brought no run: {because}"),
+        message: cut(&format!("{which} brought no run: {because}"), 1000),
     }
 }

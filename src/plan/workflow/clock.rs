@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 
 use super::Seen;
 use crate::{
-    api::{self, AutomationRun, ClockKind, ClockStatus, Trigger, Workflow, WorkflowStatus, condition},
+    api::{self, AutomationRun, ClockKind, ClockStatus, NotRun, Trigger, Workflow, WorkflowStatus, condition},
     build,
     outcome::JobSeen,
     plan::{
@@ -58,14 +58,8 @@ pub(super) fn keep(seen: &Seen, before: &WorkflowStatus, accepted: &Accepted, no
     let was = before.clock.as_ref();
     let kind = if accepted.schedule.is_some() { ClockKind::Operator } else { ClockKind::None };
     let reason = if accepted.schedule.is_some() { WHY } else { "no schedule: it runs when somebody creates an AutomationRun" };
-    let mut kept = Kept {
-        changes: Vec::new(),
-        clock: ClockStatus { kind, reason: reason.to_owned(), since: None, first_slot: None, schedule: None },
-        decided_through: before.decided_through.as_ref().map(|time| time.0),
-        not_run: before.not_run.clone(),
-        notices: Vec::new(),
-        wake: None,
-    };
+    let clock = ClockStatus { kind, reason: reason.to_owned(), since: None, first_slot: None, schedule: None, previous: None };
+    let mut kept = Kept::of(clock, before.decided_through.as_ref(), &before.not_run);
     let Some(schedule) = &accepted.schedule else {
         kept.decided_through = None;
         return kept;
@@ -118,6 +112,10 @@ impl Scheduled for Seen {
 
     fn refusals(&self) -> &[Refusal] {
         &self.refusals
+    }
+
+    fn kept_from(&self, _: &NotRun) -> Option<String> {
+        None
     }
 
     fn name_of(&self, slot: Timestamp, _: &Schedule) -> String {

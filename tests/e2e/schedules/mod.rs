@@ -11,6 +11,7 @@ mod deletion;
 mod edit;
 mod hand_edit;
 mod lines;
+mod not_run;
 mod overlap;
 mod pause;
 
