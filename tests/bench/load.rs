@@ -21,9 +21,23 @@ pub async fn create_all<K>(api: &Api<K>, objects: impl IntoIterator<Item = K>) -
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
-    let params = PostParams::default();
+    send_all(api, objects, &PostParams::default()).await
+}
+
+/// The same, but the API server keeps none of them: what that costs is what it costs to ask.
+pub async fn ask_to_create_all<K>(api: &Api<K>, objects: impl IntoIterator<Item = K>) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    send_all(api, objects, &PostParams { dry_run: true, ..PostParams::default() }).await
+}
+
+async fn send_all<K>(api: &Api<K>, objects: impl IntoIterator<Item = K>, params: &PostParams) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
     let create = async |object: K| {
-        api.create(&params, &object).await.with_context(|| format!("creating {} {}", K::kind(&()), object.name_any())).map(drop)
+        api.create(params, &object).await.with_context(|| format!("creating {} {}", K::kind(&()), object.name_any())).map(drop)
     };
     futures::stream::iter(objects).map(create).buffer_unordered(AT_ONCE).try_collect().await
 }
