@@ -12,6 +12,7 @@
 //! - [`outcome`]: evidence from Jobs and pods, what the end of an attempt means, how a run concludes.
 //! - [`retry`]: whether a failed attempt is tried again, and when.
 //! - [`ledger`]: what is kept of the runs that are over.
+//! - [`slo`]: which slots were good and which bad, and what an objective leaves to be bad.
 //! - [`build`]: run and task to CronJob, Job and pod.
 //! - [`admission`]: which runs must end before one may start.
 //! - [`graph`]: which steps of a workflow may start, and what a run of it comes to. Not served yet.
@@ -39,6 +40,7 @@ pub mod plan;
 pub mod probe;
 pub mod retry;
 pub mod schedule;
+pub mod slo;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -9,13 +9,14 @@ use std::{
 };
 
 /// The modules of the library and the layer of each: a module imports from lower layers only, and from itself.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 19] = [
     ("api", 1),
     ("expression", 2),
     ("schedule", 3),
     ("outcome", 3),
     ("retry", 3),
     ("ledger", 3),
+    ("slo", 4),
     ("build", 4),
     ("admission", 5),
     ("graph", 5),
@@ -30,7 +31,7 @@ const LAYERS: [(&str, u8); 18] = [
     ("probe", 10),
     ("bin", 11),
 ];
-const PURE: [&str; 10] = ["api", "expression", "schedule", "outcome", "retry", "ledger", "build", "admission", "graph", "plan"];
+const PURE: [&str; 11] = ["api", "expression", "schedule", "outcome", "retry", "ledger", "slo", "build", "admission", "graph", "plan"];
 
 /// What pure code has no business with: words of the code, and why not.
 const IMPURE: [(&str, &str); 27] = [

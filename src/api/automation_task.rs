@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ConcurrencyPolicy, EnvVar, ExitCodes, History, Outcome, Output, Owner, Parameter, PodTemplate, Resources, Retry, Schedule, Script,
-    SecretInjection, Timeouts,
+    SecretInjection, Slo, SloStatus, Timeouts,
     vocabulary::{any_object, matching, no_nul_in_any, object_name, unwrapped},
 };
 
@@ -27,6 +27,7 @@ use super::{
     printcolumn(name = "Next", type_ = "string", json_path = ".status.next", description = "The next slot, in the schedule's zone"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastRun.completionTime", description = "When the last finished run ended"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.lastRun.outcome", description = "How the last finished run ended"),
+    printcolumn(name = "SLO", type_ = "string", json_path = ".status.slo.summary", description = "How its objective stands, and how many slots may yet be bad"),
     printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner.team", description = "Team that owns it"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the spec is accepted and the schedule armed"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -43,6 +44,7 @@ use super::{
     validation = Rule::new("!has(self.script) || (!has(self.command) && !has(self.args))").message("script cannot stand beside command or args: the script is the command; remove one of them").field_path(".script"),
     validation = Rule::new("!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !(has(p.required) && p.required) || has(p.fromSlot))").message("parameters with required: true cannot stand beside a schedule, which has nobody to ask; give them a default or fromSlot").field_path(".parameters"),
     validation = Rule::new("has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !has(p.fromSlot))").message("parameters with fromSlot need a schedule, which has the slots; add one, or use default").field_path(".parameters"),
+    validation = Rule::new("!has(self.slo) || has(self.schedule)").message("slo counts the slots of a schedule; add a schedule, or leave slo out").field_path(".slo"),
     validation = Rule::new("!has(self.env) || !has(self.parameters) || self.env.all(e, self.parameters.all(p, p.name != e.name))").message("env and parameters have an entry of the same name; rename one").field_path(".env"),
     validation = Rule::new("!has(self.secrets) || !has(self.parameters) || self.secrets.all(s, self.parameters.all(p, p.name != s.name))").message("secrets and parameters have an entry of the same name; rename one").field_path(".secrets"),
     validation = Rule::new("!has(self.secrets) || !has(self.env) || self.secrets.all(s, self.env.all(e, e.name != s.name))").message("secrets and env have an entry of the same name; rename one").field_path(".secrets"),
@@ -118,6 +120,13 @@ pub struct AutomationTaskSpec {
     /// How long things may take, in seconds. All are finite where unset: nothing hangs for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// How many of the schedule's slots must end well and in time; no objective where unset. A slot whose run ends Succeeded or
+    /// NoData in time is good; one whose run ends otherwise (also Cancelled, by a person or by `Replace`) or is late, and one that
+    /// was Missed, is bad. Neither: slots that are Skipped or Unknown, and those whose run somebody deleted before its end. Runs
+    /// by hand, reruns and backfills do not count, so none of them mends a slot. `status.slo` and the condition `ObjectiveMet`
+    /// tell how it stands; `Ready` never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Slo>,
     /// How many finished runs are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
@@ -139,7 +148,7 @@ pub struct AutomationTaskStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` (accepted and armed; says nothing of how runs end), `Suspended`, `LastRunSucceeded`; `Stalled` only while
+    /// `Ready` (accepted and armed; says nothing of how runs end), `Suspended`, `LastRunSucceeded`, `ObjectiveMet` (with `slo`); `Stalled` only while
     /// the spec needs a human.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -179,6 +188,9 @@ pub struct AutomationTaskStatus {
     #[schemars(length(max = 20))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_run: Vec<NotRun>,
+    /// How its objective stands; unset where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloStatus>,
     /// Name of the `ControllerRevision` that holds the definition as it is now. What a run was started from stays the same,
     /// whatever becomes of the task: see `status.revision` of the run.
     #[schemars(length(max = 63))]

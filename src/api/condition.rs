@@ -11,6 +11,8 @@ pub const STALLED: &str = "Stalled";
 pub const SUSPENDED: &str = "Suspended";
 /// Whether the run that finished last ended well.
 pub const LAST_RUN_SUCCEEDED: &str = "LastRunSucceeded";
+/// Whether `slo` holds. Present only where there is one.
+pub const OBJECTIVE_MET: &str = "ObjectiveMet";
 /// On a run: whether it ended well.
 pub const SUCCEEDED: &str = "Succeeded";
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     AutomationTaskSpec, ClockStatus, ConcurrencyPolicy, History, InlineTask, LastRun, NotRun, Outcome, Owner, Parameter, Retry, Schedule,
-    TaskRef, Timeouts, WorkflowRef,
+    Slo, SloStatus, TaskRef, Timeouts, WorkflowRef,
     vocabulary::{any_items, matching, no_nul, unwrapped},
 };
 
@@ -29,6 +29,7 @@ use super::{
     printcolumn(name = "Steps", type_ = "integer", json_path = ".status.stepCount", description = "How many steps it has, finally included"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastRun.completionTime", description = "When the last finished run ended"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.lastRun.outcome", description = "How the last finished run ended"),
+    printcolumn(name = "SLO", type_ = "string", json_path = ".status.slo.summary", description = "How its objective stands, and how many slots may yet be bad"),
     printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner.team", description = "Team that owns it"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the spec is accepted and all that it refers to is there"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -44,6 +45,7 @@ use super::{
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !self.steps.exists(s, s.name == f.name))").message("steps and finally have an entry of the same name; rename one").field_path(".finally"),
     validation = Rule::new("!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !(has(p.required) && p.required) || has(p.fromSlot))").message("parameters with required: true cannot stand beside a schedule, which has nobody to ask; give them a default or fromSlot").field_path(".parameters"),
     validation = Rule::new("has(self.schedule) || !has(self.parameters) || self.parameters.all(p, !has(p.fromSlot))").message("parameters with fromSlot need a schedule, which has the slots; add one, or use default").field_path(".parameters"),
+    validation = Rule::new("!has(self.slo) || has(self.schedule)").message("slo counts the slots of a schedule; add a schedule, or leave slo out").field_path(".slo"),
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.dependsOn))").message("steps of finally all start when the others have ended; remove their dependsOn").field_path(".finally"),
     validation = Rule::new("!has(self.finally) || self.finally.all(f, !has(f.approval))").message("steps of finally wait for nobody; move the approval to steps").field_path(".finally")
 )]
@@ -81,6 +83,13 @@ pub struct WorkflowSpec {
     /// How long things may take, in seconds. All are finite where unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<WorkflowTimeouts>,
+    /// How many of the schedule's slots must end well and in time; no objective where unset. A slot whose run ends Succeeded or
+    /// NoData in time is good; one whose run ends otherwise (also Cancelled, by a person or by `Replace`) or is late, and one that
+    /// was Missed, is bad. Neither: slots that are Skipped or Unknown, and those whose run somebody deleted before its end. Runs
+    /// by hand, reruns and backfills do not count, so none of them mends a slot. `status.slo` and the condition `ObjectiveMet`
+    /// tell how it stands; `Ready` never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Slo>,
     /// How many finished runs are kept. The runs of their steps go with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
@@ -322,7 +331,7 @@ pub struct WorkflowStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` (accepted, and all that it refers to is there; says nothing of how runs end), `Suspended`, `LastRunSucceeded`; `Stalled`
+    /// `Ready` (accepted, and all that it refers to is there; says nothing of how runs end), `Suspended`, `LastRunSucceeded`, `ObjectiveMet` (with `slo`); `Stalled`
     /// only while the spec needs a human.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -364,6 +373,9 @@ pub struct WorkflowStatus {
     /// When a run last ended well (Succeeded or NoData).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_successful_time: Option<Time>,
+    /// How its objective stands; unset where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloStatus>,
     /// Name of the `ControllerRevision` that holds the workflow and all that it refers to as they are now.
     #[schemars(length(max = 63))]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -166,7 +166,7 @@ where
         }
         self.depths.insert(name.to_owned(), path.len());
         // When it runs, how much history is kept, and what it is for, makes no new definition.
-        let kept = WorkflowSpec { schedule: None, history: None, description: None, ..spec.clone() };
+        let kept = WorkflowSpec { schedule: None, slo: None, history: None, description: None, ..spec.clone() };
         self.bundle.workflows.insert(name.to_owned(), kept);
         for (list, steps) in [("steps", &spec.steps), ("finally", &spec.finally)] {
             for (at, step) in steps.iter().enumerate() {

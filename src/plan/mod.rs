@@ -16,6 +16,7 @@ pub mod automation_run;
 pub mod automation_task;
 pub mod backfill;
 mod identity;
+mod objective;
 mod pause;
 mod slots;
 mod standing;

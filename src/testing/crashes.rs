@@ -15,6 +15,7 @@ use super::{
 fn nightly_with_back_off() -> Scenario {
     let spec = json!({
         "schedule": { "cron": ["*/10 * * * *"] },
+        "slo": { "objective": "99.5%", "windowRuns": 30, "finishWithinSeconds": 40 },
         "retry": { "limit": 2, "backoff": { "initialSeconds": 20 } },
         "exitCodes": { "noData": [2], "fatal": [3] },
         "timeouts": { "attemptSeconds": 60, "pendingSeconds": 60 },
@@ -64,6 +65,7 @@ fn jobs_are_seen_late() -> Scenario {
 fn queued_by_the_operator() -> Scenario {
     let spec = json!({
         "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Queue", "catchUp": { "policy": "All", "limit": 2 } },
+        "slo": { "objective": "50%", "windowDays": 30, "finishWithinSeconds": 200 },
         "history": { "succeeded": 1, "failed": 1 },
         "timeouts": { "attemptSeconds": 600 },
     });
@@ -84,7 +86,8 @@ fn run_again_and_backfilled() -> Scenario {
 }
 
 fn kept_by_one_clock_after_the_other() -> Scenario {
-    let spec = json!({ "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Replace" } });
+    let slo = json!({ "objective": "99%", "windowRuns": 100 });
+    let spec = json!({ "schedule": { "cron": ["*/2 * * * *"], "concurrencyPolicy": "Replace" }, "slo": slo });
     Scenario::new(spec, vec![Life::exit(100, 0)])
         .with(148, Act::NeedOperator(true))
         .with(275, Act::Suspend(true))
@@ -100,6 +103,7 @@ fn a_workflow_backfilled() -> Scenario {
             { "name": "fetch", "taskRef": { "name": TASK } },
             { "name": "load", "taskRef": { "name": TASK }, "dependsOn": [{ "step": "fetch" }] },
         ],
+        "slo": { "objective": "90%", "windowRuns": 10, "finishWithinSeconds": 8 },
         "history": { "succeeded": 3 },
     });
     let backfill = Act::BackfillWorkflow { name: "b1".to_owned(), seconds: 420, select: SlotSelection::Missing, concurrency: 2 };

@@ -28,6 +28,7 @@ mod ends;
 mod history;
 mod laws;
 mod native_slots;
+mod objectives;
 mod reference;
 mod settle;
 mod slots;

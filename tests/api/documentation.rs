@@ -111,6 +111,8 @@ async fn kubectl_explains_every_field() {
         ("arun.spec", "enum: Current, Original"),
         ("atask.spec.schedule.catchUp", "policy\t<string> -required-"),
         ("atask.spec.schedule.exclude", "2026-12-25"),
+        ("atask.spec.slo", "objective\t<string> -required-"),
+        ("awf.spec.slo.finishBy", "in the schedule's zone"),
         ("atask.spec.parameters.fromSlot", "format(slot, '%Y-%m-%d')"),
         ("abackfill.spec.range", "to\t<string> -required-"),
         ("abackfill.spec.workflowRef", "The backfill does not begin before the workflow can be run"),

@@ -16,5 +16,6 @@ mod schedule;
 mod schema;
 mod selection;
 mod server;
+mod slo;
 mod task;
 mod workflow;

@@ -20,12 +20,12 @@ use report::{may_be_told_later, notices, status};
 pub(super) use revisions::beyond;
 
 use super::{
-    Change, Plan, Refusal,
+    Change, Plan, Refusal, objective,
     pause::{Pause, pause},
     slots::{Kept, Scheduled},
 };
 use crate::{
-    api::{self, AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, NotRun, Trigger, label},
+    api::{self, AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, History, NotRun, Slo, Trigger, label},
     build::{self, CronJobSpec},
     outcome::{JobSeen, Trouble},
     schedule::{self, ClockChoice, Schedule},
@@ -138,11 +138,15 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
     changes.extend(adopt(seen));
     let (pruned, prune_wake) = prune(seen, &before, now);
     changes.extend(pruned);
-    let status = status(seen, &before, &accepted, kept.as_ref(), now);
+    let schedule = accepted.as_ref().ok().and_then(|accepted| accepted.schedule.as_ref());
+    let objective =
+        objective::stand(seen, before.slo.as_ref(), (before.decided_through.as_ref(), &before.not_run), schedule, kept.as_ref(), now);
+    let objective_wake = objective.as_ref().and_then(|objective| objective.wake);
+    let status = status(seen, &before, &accepted, kept.as_ref(), objective, now);
     let slot_wake = accepted.as_ref().ok().and_then(|accepted| accepted.wake(now));
     let refused_wake = (!seen.refusals.is_empty()).then(|| now + SignedDuration::from_secs(60));
     let kept_wake = kept.as_ref().and_then(|kept| kept.wake).map(|wake| wake.max(now + SignedDuration::from_secs(1)));
-    let wake = [slot_wake, kept_wake, prune_wake, refused_wake].into_iter().flatten().min();
+    let wake = [slot_wake, kept_wake, prune_wake, refused_wake, objective_wake].into_iter().flatten().min();
     let mut notices = notices(&before, &status);
     notices.extend(kept.into_iter().flat_map(|kept: Kept| kept.notices));
     let later = may_be_told_later(seen, &before, &status);
@@ -165,6 +169,14 @@ impl Scheduled for Seen {
 
     fn written(&self) -> Option<&api::Schedule> {
         self.task.spec.schedule.as_ref()
+    }
+
+    fn slo(&self) -> Option<&Slo> {
+        self.task.spec.slo.as_ref()
+    }
+
+    fn history(&self) -> Option<&History> {
+        self.task.spec.history.as_ref()
     }
 
     fn runs(&self) -> &[Arc<AutomationRun>] {

@@ -13,7 +13,7 @@ use crate::{
     ledger,
     outcome::JobSeen,
     plan::{
-        Change, backfill,
+        Change, backfill, objective,
         slots::{CERTAIN, parsed},
     },
 };
@@ -91,7 +91,8 @@ pub(super) fn prune(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) 
     let recorded = before.last_run.as_ref().and_then(|last| last.completion_time.as_ref()).map_or(Timestamp::MIN, |time| time.0);
     let mut expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
     let undecided = Undecided::of(seen, before, now);
-    expired.retain(|run| ledger::order(run).0 <= recorded && !undecided.needs(run) && !is_needed(seen, run));
+    let is_to_count = |run: &AutomationRun| objective::is_to_count(seen, before.slo.as_ref(), run);
+    expired.retain(|run| ledger::order(run).0 <= recorded && !undecided.needs(run) && !is_to_count(run) && !is_needed(seen, run));
     for run in &expired {
         let jobs: Vec<&JobSeen> = jobs_of(run).collect();
         if jobs.is_empty() {

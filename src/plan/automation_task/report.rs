@@ -11,8 +11,9 @@ use crate::{
     },
     build, ledger,
     outcome::{self, JobEnd, JobSeen},
-    plan::{Notice, RefusalKind, slots::Kept, standing},
+    plan::{Notice, RefusalKind, objective, slots::Kept, standing},
     schedule::Schedule,
+    slo::Standing,
 };
 
 /// How long a status may wait that says nothing out of the ordinary.
@@ -31,6 +32,7 @@ pub(super) fn may_be_told_later(seen: &Seen, before: &AutomationTaskStatus, stat
         next_schedule_time: None,
         last_run: None,
         last_successful_time: None,
+        slo: status.slo.as_ref().map(objective::news),
         // Under Kubernetes' clock it only says how far all went its usual way.
         decided_through: status.decided_through.clone().filter(|_| !is_native(status)),
         conditions: status.conditions.iter().map(|c| Condition { message: String::new(), ..c.clone() }).collect(),
@@ -58,6 +60,7 @@ pub(super) fn status(
     before: &AutomationTaskStatus,
     accepted: &Result<Accepted, Rejected>,
     kept: Option<&Kept>,
+    objective: Option<Standing>,
     now: Timestamp,
 ) -> AutomationTaskStatus {
     let generation = seen.task.metadata.generation;
@@ -82,7 +85,9 @@ pub(super) fn status(
     };
     let revision = build::revision_name(&seen.task);
     let made = seen.revisions_made.contains(&revision);
-    let conditions = conditions(seen, accepted, next, last_run.as_ref(), now);
+    let slo = objective.map(|objective| objective.status);
+    let mut conditions = conditions(seen, accepted, next, last_run.as_ref(), now);
+    conditions.extend(slo.as_ref().map(objective::met));
     let status = AutomationTaskStatus {
         observed_generation: generation,
         conditions: condition::conditions(&before.conditions, conditions, generation, now),
@@ -96,6 +101,7 @@ pub(super) fn status(
         last_run,
         decided_through: kept.map_or_else(|| before.decided_through.clone(), |kept| kept.decided_through.map(Time)),
         not_run: kept.map_or_else(|| before.not_run.clone(), |kept| kept.not_run.clone()),
+        slo,
         revision: if made { Some(revision) } else { before.revision.clone() },
         cron_jobs: records(seen, before, accepted),
     };

@@ -12,6 +12,7 @@ use crate::{
         pause::{self, Pause},
     },
     schedule::Schedule,
+    slo::Missed,
 };
 
 /// How often it is told which slots a suspended schedule has skipped. Also told when it goes on.
@@ -26,6 +27,8 @@ pub(in crate::plan) struct Kept {
     pub(in crate::plan) clock: ClockStatus,
     pub(in crate::plan) decided_through: Option<Timestamp>,
     pub(in crate::plan) not_run: Vec<NotRun>,
+    /// Slots of them that were missed and are told now, where they count.
+    pub(in crate::plan) missed: Vec<Missed>,
     pub(in crate::plan) notices: Vec<Notice>,
     pub(in crate::plan) wake: Option<Timestamp>,
 }
@@ -54,6 +57,7 @@ impl Kept {
             clock,
             decided_through: decided_through.map(|time| time.0),
             not_run: not_run.to_vec(),
+            missed: Vec::new(),
             notices: Vec::new(),
             wake: None,
         }
@@ -76,6 +80,7 @@ impl Kept {
     pub(in crate::plan) fn take(&mut self, slots: Slots<'_>) {
         self.decided_through = Some(slots.through);
         self.not_run = slots.not_run;
+        self.missed.extend(slots.missed);
         self.changes.extend(slots.changes);
         self.notices.extend(slots.notices);
         if let Some(wake) = slots.wake {

@@ -16,9 +16,10 @@ use kube::api::ObjectMeta;
 use super::{Change, Notice, Refusal, RefusalKind};
 use crate::{
     admission,
-    api::{self, AutomationRun, CatchUpPolicy, ConcurrencyPolicy, NotRun, Outcome, Trigger},
+    api::{self, AutomationRun, CatchUpPolicy, ConcurrencyPolicy, History, NotRun, Outcome, Slo, Trigger},
     outcome::{JobSeen, cut},
     schedule::Schedule,
+    slo::Missed,
 };
 
 /// How late a run may start and still be said to be on schedule.
@@ -49,6 +50,10 @@ pub(super) trait Scheduled {
     fn meta(&self) -> &ObjectMeta;
     /// Its schedule, as it is written.
     fn written(&self) -> Option<&api::Schedule>;
+    /// Its objective.
+    fn slo(&self) -> Option<&Slo>;
+    /// How many finished runs are kept.
+    fn history(&self) -> Option<&History>;
     /// Its runs.
     fn runs(&self) -> &[Arc<AutomationRun>];
     /// Its Jobs, where CronJobs start some.
@@ -84,6 +89,8 @@ pub(super) struct Slots<'a> {
     /// Every slot up to here is decided.
     pub(super) through: Timestamp,
     pub(super) not_run: Vec<NotRun>,
+    /// Those that were missed, where they count.
+    pub(super) missed: Vec<Missed>,
     pub(super) notices: Vec<Notice>,
     pub(super) wake: Option<Timestamp>,
 }
@@ -102,6 +109,7 @@ impl<'a> Slots<'a> {
             ended: None,
             through,
             not_run: not_run.to_vec(),
+            missed: Vec::new(),
             notices: Vec::new(),
             wake: None,
         }
@@ -312,6 +320,9 @@ impl<'a> Slots<'a> {
         let group = NotRun { outcome, reason: reason.to_owned(), first_slot: Time(first), last_slot: Time(last), slots };
         let kept_from = if self.by_kubernetes { self.seen.kept_from(&group) } else { None };
         self.notices.push(told(&group, kept_from));
+        if outcome == Outcome::Missed && self.seen.slo().is_some() {
+            self.missed.push(Missed::of(&group, self.schedule));
+        }
         match self.not_run.last_mut() {
             Some(before)
                 if (before.outcome, before.reason.as_str()) == (outcome, reason)

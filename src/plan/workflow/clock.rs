@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 
 use super::Seen;
 use crate::{
-    api::{self, AutomationRun, ClockKind, ClockStatus, NotRun, Trigger, Workflow, WorkflowStatus, condition},
+    api::{self, AutomationRun, ClockKind, ClockStatus, History, NotRun, Slo, Trigger, Workflow, WorkflowStatus, condition},
     build,
     outcome::JobSeen,
     plan::{
@@ -96,6 +96,14 @@ impl Scheduled for Seen {
 
     fn written(&self) -> Option<&api::Schedule> {
         self.workflow.spec.schedule.as_ref()
+    }
+
+    fn slo(&self) -> Option<&Slo> {
+        self.workflow.spec.slo.as_ref()
+    }
+
+    fn history(&self) -> Option<&History> {
+        self.workflow.spec.history.as_ref()
     }
 
     fn runs(&self) -> &[Arc<AutomationRun>] {

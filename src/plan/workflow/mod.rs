@@ -14,7 +14,7 @@ pub(super) use clock::accept;
 use super::{
     Change, Plan, Refusal,
     automation_task::{RevisionSeen, beyond},
-    backfill,
+    backfill, objective,
 };
 use crate::{
     api::{AutomationRun, Backfill, Workflow, WorkflowStatus},
@@ -101,12 +101,16 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<WorkflowStatus> {
     let kept = accepted.as_ref().ok().filter(|_| is_kept).map(|accepted| clock::keep(seen, &before, accepted, now));
     changes.extend(kept.iter().flat_map(|kept| kept.changes.iter().cloned()));
     changes.extend(prune(seen, &before));
-    let status = report::status(seen, &before, &accepted, kept.as_ref(), now);
+    let schedule = accepted.as_ref().ok().and_then(|accepted| accepted.schedule.as_ref());
+    let objective =
+        objective::stand(seen, before.slo.as_ref(), (before.decided_through.as_ref(), &before.not_run), schedule, kept.as_ref(), now);
+    let objective_wake = objective.as_ref().and_then(|objective| objective.wake);
+    let status = report::status(seen, &before, &accepted, kept.as_ref(), objective, now);
     let second = SignedDuration::from_secs(1);
     let slot_wake = accepted.as_ref().ok().filter(|_| is_kept && seen.definition.is_ok()).and_then(|accepted| accepted.wake(now));
     let kept_wake = kept.as_ref().and_then(|kept| kept.wake).map(|wake| wake.max(now + second));
     let refused_wake = (!seen.refusals.is_empty()).then(|| now + AGAIN);
-    let wake = [slot_wake, kept_wake, refused_wake].into_iter().flatten().min();
+    let wake = [slot_wake, kept_wake, refused_wake, objective_wake].into_iter().flatten().min();
     let later = report::may_be_told_later(&before, &status);
     let mut notices = report::notices(&before, &status);
     notices.extend(kept.into_iter().flat_map(|kept| kept.notices));
@@ -146,7 +150,8 @@ fn prune(seen: &Seen, before: &WorkflowStatus) -> Vec<Change> {
         })
     };
     let expired = ledger::expired(seen.runs.iter().map(AsRef::as_ref), &history);
-    let needed = |run: &AutomationRun| repeated(run) || backfill::is_yet_to_count(&seen.backfills, run);
+    let to_count = |run: &AutomationRun| objective::is_to_count(seen, before.slo.as_ref(), run);
+    let needed = |run: &AutomationRun| repeated(run) || to_count(run) || backfill::is_yet_to_count(&seen.backfills, run);
     let gone = expired.into_iter().filter(|run| ledger::order(run).0 <= recorded && !needed(run));
     let delete = |run: &AutomationRun| Change::DeleteRun {
         name: run.metadata.name.clone().unwrap_or_default(),

@@ -11,8 +11,9 @@ use crate::{
     },
     ledger,
     outcome::cut,
-    plan::{Notice, pause::pause, slots::Kept, standing},
+    plan::{Notice, objective, pause::pause, slots::Kept, standing},
     schedule::Schedule,
+    slo::Standing,
 };
 
 /// How long a status may wait that says nothing out of the ordinary.
@@ -23,6 +24,7 @@ pub(super) fn status(
     before: &WorkflowStatus,
     accepted: &Result<Accepted, (&'static str, String)>,
     kept: Option<&Kept>,
+    objective: Option<Standing>,
     now: Timestamp,
 ) -> WorkflowStatus {
     let generation = seen.workflow.metadata.generation;
@@ -43,7 +45,9 @@ pub(super) fn status(
         Ok(_) => Some(cut(&schedule.map_or_else(|| "on demand".to_owned(), Schedule::describe), 2048)),
         Err(_) => before.schedule.clone(),
     };
-    let conditions = conditions(seen, accepted, next, last_run.as_ref(), now);
+    let slo = objective.map(|objective| objective.status);
+    let mut conditions = conditions(seen, accepted, next, last_run.as_ref(), now);
+    conditions.extend(slo.as_ref().map(objective::met));
     WorkflowStatus {
         observed_generation: generation,
         conditions: condition::conditions(&before.conditions, conditions, generation, now),
@@ -58,6 +62,7 @@ pub(super) fn status(
         active: active.iter().take(10).filter_map(|run| run.metadata.name.clone()).collect(),
         active_count: i32::try_from(active.len()).unwrap_or(i32::MAX),
         last_run,
+        slo,
         revision: made.or_else(|| before.revision.clone()),
     }
 }
@@ -114,7 +119,8 @@ pub(super) fn may_be_told_later(before: &WorkflowStatus, after: &WorkflowStatus)
     let told = |status: &WorkflowStatus| {
         let find = |kind| condition::find(&status.conditions, kind).cloned();
         let slots = (status.next.clone(), status.decided_through.clone(), status.not_run.clone(), status.clock.clone());
-        (status.observed_generation, find(condition::READY), find(condition::SUSPENDED), slots, status.revision.clone())
+        let slo = status.slo.as_ref().map(objective::news);
+        (status.observed_generation, find(condition::READY), find(condition::SUSPENDED), slots, status.revision.clone(), slo)
     };
     if told(before) != told(after) || how(before) != how(after) || ended(before) == ended(after) {
         return None;

@@ -7,6 +7,7 @@ mod catch_up;
 mod deletion;
 mod evidence;
 mod limits;
+mod objective;
 mod on_demand;
 mod outage;
 mod queue;
@@ -53,6 +54,7 @@ async fn tasks_run_by_themselves_and_are_recorded_when_it_returns() {
         case("of missed slots the last two are run", catch_up::all_up_to_a_limit),
         case("missed slots are run in turn", catch_up::all_in_turn),
         case("a CronJob's schedule is to be the operator's", catch_up::taken_over),
+        case("an objective is counted", objective::is_counted),
         case("a backfill is on its way", queue::backfill_resumes),
         case("a rerun waits", queue::rerun_waits),
     ];

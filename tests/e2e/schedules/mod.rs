@@ -12,6 +12,7 @@ mod edit;
 mod hand_edit;
 mod lines;
 mod not_run;
+mod objective;
 mod overlap;
 mod pause;
 
