@@ -23,7 +23,7 @@ pub struct Slo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_runs: Option<i32>,
     /// Over how many days it holds: today, and the days before it, from midnight to midnight UTC. What may be bad is that of all
-    /// slots that the schedule has in these days.
+    /// slots that the schedule has in these days, without those that are neither good nor bad.
     #[schemars(range(min = 1, max = 90))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_days: Option<i32>,
@@ -72,7 +72,7 @@ pub struct SloStatus {
     /// How many of them were bad, those that are late just now among them.
     #[serde(default)]
     pub bad: i64,
-    /// How many slots a full window has: `windowRuns`, or what the schedule has in `windowDays`.
+    /// How many slots a full window has: `windowRuns`, or what the schedule has in `windowDays` that can be good or bad.
     #[serde(default)]
     pub window_slots: i64,
     /// How many of a full window may be bad.
@@ -175,7 +175,13 @@ pub struct Verdicts {
     pub count: i64,
     /// A bit for each, 1 where it was good, the oldest one first; the last byte is filled up with zeros.
     #[schemars(schema_with = "bits")]
+    // To the API server no text is no base64.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub bits: ByteString,
+}
+
+fn is_empty(bits: &ByteString) -> bool {
+    bits.0.is_empty()
 }
 
 fn bits(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

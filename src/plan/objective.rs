@@ -3,13 +3,13 @@
 use jiff::{Timestamp, tz::TimeZone};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::slots::{Kept, Scheduled};
+use super::slots::{GROUPS, Kept, SECOND, Scheduled};
 use crate::{
     api::{
         AutomationRun, NotRun, Outcome, SloState, SloStatus,
         condition::{self, Set, Status},
     },
-    outcome::{JobEnd, cut},
+    outcome::cut,
     schedule::Schedule,
     slo::{self, Missed, Of, Standing},
 };
@@ -26,7 +26,12 @@ pub(super) fn stand(
 ) -> Option<Standing> {
     let slo = seen.slo()?;
     let written = seen.written()?;
+    // A slot that has its Job will have its run: it is counted before those after it.
+    let has_run = |slot: Timestamp| seen.runs().iter().any(|run| run.spec.schedule_slot() == Some(slot));
+    let unrecorded = seen.jobs().iter().filter(|job| job.by_cron_job && !job.deleting).filter_map(|job| job.slot);
+    let unrecorded = unrecorded.filter(|slot| !has_run(*slot)).min().map(|slot| slot - SECOND);
     let decided = kept.map_or_else(|| known.0.map(|time| time.0), |kept| kept.decided_through);
+    let decided = decided.map(|decided| unrecorded.map_or(decided, |unrecorded| unrecorded.min(decided)));
     let zone = schedule.map(|schedule| schedule.zone.clone());
     let zone = zone.or_else(|| TimeZone::get(written.time_zone.as_deref()?).ok()).unwrap_or(TimeZone::UTC);
     let mut missed: Vec<Missed> = kept.map(|kept| kept.missed.clone()).unwrap_or_default();
@@ -34,8 +39,16 @@ pub(super) fn stand(
         let known = known.1.iter().filter(|group| group.outcome == Outcome::Missed);
         missed.extend(known.map(|group| Missed::of(group, schedule)));
     }
-    // What its Job has done the run says in a moment: it is not late for that.
-    let done = seen.jobs().iter().filter(|job| job.end == Some(JobEnd::Complete)).filter_map(|job| job.run.clone());
+    // How its last Job has ended the run says in a moment: it is not late for that.
+    let goes_on = |run: &AutomationRun| run.status.as_ref().and_then(|s| s.waiting_on.as_ref()).is_some_and(|w| w.reason == "Backoff");
+    let done = seen.runs().iter().filter(|run| !goes_on(run)).filter_map(|run| run.metadata.name.clone()).filter(|run| {
+        let mut jobs = seen.jobs().iter().filter(|job| job.run.as_ref() == Some(run)).peekable();
+        jobs.peek().is_some() && jobs.all(|job| job.end.is_some())
+    });
+    // Of a predecessor of the same name runs may still be there. The last groups are kept of what did not run.
+    let created = seen.meta().creation_timestamp.as_ref().map(|time| time.0);
+    let oldest = known.1.first().filter(|_| known.1.len() >= GROUPS).map(|group| group.first_slot.0);
+    let known_since = created.max(oldest).map(|since| since - SECOND);
     slo::stand(&Of {
         slo,
         before,
@@ -46,6 +59,7 @@ pub(super) fn stand(
         schedule,
         zone: &zone,
         history: &seen.history().cloned().unwrap_or_default(),
+        known_since,
         now,
     })
 }

@@ -16,8 +16,9 @@ pub(super) fn lost_through(runs: &[Arc<AutomationRun>], history: &History, decid
     let lost = [(true, limit(history.succeeded)), (false, limit(history.failed))].map(|(good, limit)| {
         let of_kind = runs.iter().filter(|run| ledger::is_finished(run));
         let of_kind = of_kind.filter(|run| (run.status.as_ref().and_then(|status| status.result) == Some(RunResult::Good)) == good);
-        let slots = of_kind.filter_map(|run| run.spec.schedule_slot().or(run.metadata.creation_timestamp.as_ref().map(|time| time.0)));
-        if limit == 0 { decided } else { ledger::lost_through(slots, limit) }
+        // They go by their ends, and what has ended before was due before.
+        let ends = of_kind.map(|run| ledger::order(run).0);
+        if limit == 0 { decided } else { ledger::lost_through(ends, limit) }
     });
     lost.into_iter().flatten().max()
 }

@@ -94,7 +94,7 @@ impl Folded {
         let mut room = self.window.counts().1;
         let is_in = move |bad: &BadSlot| {
             let is_in = room > 0;
-            room -= bad.slots.unwrap_or(1);
+            room = room.saturating_sub(bad.slots.unwrap_or(1));
             is_in
         };
         let mut newest: Vec<BadSlot> = bad.into_iter().take(LAST_BAD).take_while(is_in).collect();

@@ -21,6 +21,10 @@ impl Missed {
     #[must_use]
     pub fn of(group: &NotRun, schedule: &Schedule) -> Self {
         let (first, last) = (group.first_slot.0, group.last_slot.0);
+        if count(schedule, first - SECOND, last) != group.slots {
+            // They were another schedule's, or some of a longer group have run: on which days they lie is not known.
+            return Self { group: group.clone(), days: vec![(day(last), group.slots)] };
+        }
         let mut days = Vec::new();
         let mut at = Some(day(last));
         while let Some(date) = at.filter(|date| *date >= day(first) && days.len() < DAYS) {
@@ -73,6 +77,9 @@ mod tests {
         assert_eq!(days(&missed("2026-11-27T10:00:00Z", "2026-11-27T10:40:00Z")), [of("2026-11-27", 3)]);
         let nights = missed("2026-11-26T23:20:00Z", "2026-11-28T00:00:00Z");
         assert_eq!(days(&nights), [of("2026-11-26", 2), of("2026-11-27", 72), of("2026-11-28", 1)]);
+        let other = Schedule::parse(&api::Schedule { cron: vec!["* * * * *".to_owned()], ..api::Schedule::default() }, "ns", "t").unwrap();
+        let of_another = Missed::of(&missed("2026-11-26T00:00:00Z", "2026-11-28T00:00:00Z").group, &other);
+        assert_eq!(days(&of_another), [of("2026-11-28", 145)], "the schedule was edited since");
         let year = missed("2025-11-27T00:00:00Z", "2026-11-26T23:40:00Z");
         assert_eq!((year.days.len(), year.days.iter().map(|(_, slots)| slots).sum::<i64>()), (91, 91 * 72));
     }

@@ -78,6 +78,8 @@ pub struct Of<'a> {
     pub zone: &'a TimeZone,
     /// How many finished runs are kept.
     pub history: &'a History,
+    /// What was before that is not known in full, or is another object's.
+    pub known_since: Option<Timestamp>,
     /// The time.
     pub now: Timestamp,
 }
@@ -117,7 +119,7 @@ pub fn stand(of: &Of<'_>) -> Option<Standing> {
     let before = of.before.filter(|_| !anew);
     let mut folded = Folded::read(slo, before, now);
     if anew {
-        folded.through = begin::lost_through(of.runs, of.history, of.decided);
+        folded.through = begin::lost_through(of.runs, of.history, of.decided).max(of.known_since);
     }
     let is_new = |missed: &&Missed| folded.through.is_none_or(|through| missed.group.first_slot.0 > through);
     let missed: Vec<&Missed> = of.missed.iter().filter(is_new).collect();
@@ -145,7 +147,8 @@ pub fn stand(of: &Of<'_>) -> Option<Standing> {
     live.retain(|live| !folded.has(live.slot) && !folded.window.is_past(live.slot, 0));
     let late: Vec<Judged> = live.iter().filter(|live| live.is_late(of)).map(Live::judged).collect();
     let wake = live.iter().filter_map(Live::is_late_at).chain(folded.window.mends_at()).filter(|wake| *wake > now).min();
-    Some(Standing { status: status(of, objective, folded, &late), wake })
+    let in_time = live.iter().filter(|live| live.is_decided).count() - late.len();
+    Some(Standing { status: status(of, objective, folded, (&late, in_time)), wake })
 }
 
 /// A run that goes on.
@@ -175,20 +178,21 @@ impl Live<'_> {
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-/// The status: what is folded, and beside it what is late just now.
-fn status(of: &Of<'_>, objective: Objective, folded: Folded, late: &[Judged]) -> SloStatus {
+/// The status: what is folded, and beside it what is late just now, and how many runs go on that may still end well.
+fn status(of: &Of<'_>, objective: Objective, folded: Folded, (late, in_time): (&[Judged], usize)) -> SloStatus {
     let mut now = folded.clone();
     now.take(late, &[]);
     let (good, bad) = now.window.counts();
-    let counted = good + bad;
+    let counted = good.saturating_add(bad);
     let (window, full) = match &folded.window {
         Window::Runs { limit, .. } => {
             let runs = i64::try_from(*limit).unwrap_or(i64::MAX);
             (state::many(runs, "run"), runs)
         }
         Window::Days { first, length, .. } => {
-            let end = day(of.now).tomorrow().map_or(Timestamp::MAX, midnight);
-            let slots = of.schedule.map(|schedule| count(schedule, midnight(*first) - SECOND, end - SECOND));
+            let from = midnight(*first) - SECOND;
+            let open = i64::try_from(in_time).unwrap_or(i64::MAX);
+            let slots = of.schedule.map(|schedule| uncounted(of, &folded, schedule, from).saturating_add(counted).saturating_add(open));
             (state::many((*length).into(), "day"), slots.or(of.before.map(|before| before.window_slots)).unwrap_or(0))
         }
     };
@@ -200,7 +204,7 @@ fn status(of: &Of<'_>, objective: Objective, folded: Folded, late: &[Judged]) ->
     let mut last_bad: Vec<BadSlot> = folded.last_bad.into_iter().chain(late).collect();
     last_bad.sort_by_key(|bad| bad.slot.0);
     SloStatus {
-        summary: state::summary(state, budget, budget - bad),
+        summary: state::summary(state, budget, budget.saturating_sub(bad)),
         state,
         objective: of.slo.objective.clone(),
         window,
@@ -210,7 +214,7 @@ fn status(of: &Of<'_>, objective: Objective, folded: Folded, late: &[Judged]) ->
         bad,
         window_slots,
         budget,
-        budget_left: budget - bad,
+        budget_left: budget.saturating_sub(bad),
         last_bad,
         since: folded.since.map(Time),
         folded_through: folded.through.map(Time),
@@ -218,6 +222,16 @@ fn status(of: &Of<'_>, objective: Objective, folded: Folded, late: &[Judged]) ->
         verdicts,
         days,
     }
+}
+
+/// How many slots the schedule has after `from` that may be in the window of today and are not decided: those before counting
+/// began, and those to come. What was decided and not counted is neither good nor bad, and gives no budget.
+fn uncounted(of: &Of<'_>, folded: &Folded, schedule: &Schedule, from: Timestamp) -> i64 {
+    let end = day(of.now).tomorrow().map_or(Timestamp::MAX, midnight) - SECOND;
+    let Some(since) = folded.since else { return count(schedule, from, end) };
+    let before = if since > from { count(schedule, from, since - SECOND) } else { 0 };
+    let decided = folded.through.max(of.decided).unwrap_or(from).max(from);
+    before.saturating_add(if end > decided { count(schedule, decided, end) } else { 0 })
 }
 
 /// The run of each slot: its name is the lock, so there is one. Should there be more, the first one.

@@ -42,7 +42,10 @@ pub fn sentence(slo: &SloStatus) -> String {
     };
     let allows = if slo.budget > 0 { format!("{} bad", slo.budget) } else { "no bad slot".to_owned() };
     let left = match (slo.state, Objective::parse(&slo.objective).and_then(Objective::smallest_window)) {
-        (SloState::Breached, _) => format!(": overspent by {}", -slo.budget_left),
+        (SloState::Breached, Some(smallest)) if slo.budget == 0 => {
+            format!(" (the smallest window that allows one has {smallest}): overspent by {}", slo.budget_left.saturating_neg())
+        }
+        (SloState::Breached, _) => format!(": overspent by {}", slo.budget_left.saturating_neg()),
         _ if slo.budget > 0 => format!(": {} left", slo.budget_left),
         (_, Some(smallest)) => format!(" (the smallest window that allows one has {smallest})"),
         (_, None) => String::new(),

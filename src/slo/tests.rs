@@ -79,6 +79,7 @@ impl Look<'_> {
             schedule: Some(self.schedule),
             zone: &TimeZone::UTC,
             history: &history,
+            known_since: None,
             now: self.now,
         };
         let standing = stand(&of).unwrap();
@@ -332,8 +333,8 @@ fn thirty_nights_one_none_and_fifty_thousand_say_what_may_be_bad() {
     assert_eq!((month.state, month.counted, month.budget_left), (SloState::Breached, 30, -1));
     assert_eq!(
         sentence(&month),
-        "29 of 30 slots were good and in time (96.666%); the objective 99.5% of 30 days (30 slots) allows no bad slot: overspent by 1. \
-         Last bad: run t-29933400 of the slot of 2026-11-30T02:00:00Z Failed (ExitCode1)"
+        "29 of 30 slots were good and in time (96.666%); the objective 99.5% of 30 days (30 slots) allows no bad slot (the smallest \
+         window that allows one has 200): overspent by 1. Last bad: run t-29933400 of the slot of 2026-11-30T02:00:00Z Failed (ExitCode1)"
     );
     // Of two hundred one may be bad, however few there were so far.
     let runs = slo("99.5%", Some(200), None);
@@ -344,6 +345,43 @@ fn thirty_nights_one_none_and_fifty_thousand_say_what_may_be_bad() {
         (second.state, second.summary.as_str(), second.attainment.as_deref()),
         (SloState::Breached, "Breached, 1 over", Some("33.333%"))
     );
+}
+
+#[test]
+fn slots_that_are_neither_good_nor_bad_give_no_budget() {
+    // Of six slots an hour Forbid skips five.
+    let often = schedule("*/10 * * * *");
+    let days = slo("99%", None, Some(1));
+    let from = at("2026-11-27T00:00:00Z");
+    let runs: Vec<_> = (0..20).map(|hour| ended(from + SECOND * 3600 * hour, Outcome::Succeeded)).collect();
+    let now = from + SECOND * (19 * 3600 + 50 * 60);
+    let look =
+        Look { slo: &days, before: None, runs: &runs, missed: &[], decided: now, schedule: &often, history: (50, 50), now: now + SECOND };
+    let stands = look.stand().status;
+    assert_eq!((stands.counted, stands.window_slots, stands.budget), (20, 20 + 4 * 6, 0), "{stands:?}");
+}
+
+#[test]
+fn where_counting_begins_what_is_not_known_in_full_does_not_count() {
+    let hourly = schedule("0 * * * *");
+    let slo = slo("99%", Some(100), None);
+    let from = at("2026-11-27T00:00:00Z");
+    let runs: Vec<_> = (0..4).map(|hour| ended(from + SECOND * 3600 * hour, Outcome::Failed)).collect();
+    let of = Of {
+        slo: &slo,
+        before: None,
+        runs: &runs,
+        done: &[],
+        missed: &[],
+        decided: Some(from + SECOND * 3 * 3600),
+        schedule: Some(&hourly),
+        zone: &TimeZone::UTC,
+        history: &History::default(),
+        known_since: Some(from + SECOND * 3600),
+        now: from + SECOND * 4 * 3600,
+    };
+    let stands = stand(&of).unwrap().status;
+    assert_eq!((stands.bad, stands.since.map(|time| time.0)), (2, Some(from + SECOND * 2 * 3600)));
 }
 
 #[test]
@@ -397,6 +435,7 @@ fn a_run_is_late_while_it_goes_on_and_bad_for_good_once_it_has_ended_late() {
             schedule: Some(&hourly),
             zone: &TimeZone::UTC,
             history: &History::default(),
+            known_since: None,
             now: at(now),
         };
         super::stand(&of).unwrap()
@@ -427,7 +466,8 @@ fn a_run_is_late_while_it_goes_on_and_bad_for_good_once_it_has_ended_late() {
 fn counting_begins_with_what_history_has_left_complete() {
     let hourly = schedule("0 * * * *");
     let slot = |hour: i64| at("2026-11-27T00:00:00Z") + SignedDuration::from_secs(hour * 3600);
-    // Of the good ones three are kept, the oldest of hour 6; of the bad ones there were never more than two.
+    // Of the good ones three are kept, of which the oldest ended after hour 6: what ended before it may be gone. Of the bad ones
+    // there were never more than two.
     let runs: Vec<_> = [(1, Outcome::Failed), (5, Outcome::Failed), (6, Outcome::Succeeded), (7, Outcome::Succeeded), (9, Outcome::NoData)]
         .map(|(hour, outcome)| ended(slot(hour), outcome))
         .to_vec();
@@ -438,7 +478,7 @@ fn counting_begins_with_what_history_has_left_complete() {
         look.stand().status
     };
     let begun = look(None, (3, 3), &runs_200);
-    assert_eq!((begun.good, begun.bad, begun.since), (3, 1, Some(Time(slot(6)))));
+    assert_eq!((begun.good, begun.bad, begun.since), (2, 1, Some(Time(slot(7)))));
     let complete = look(None, (10, 10), &runs_200);
     assert_eq!((complete.good, complete.bad, complete.since.clone()), (3, 5, Some(Time(slot(1)))));
     let nothing_kept = look(None, (0, 10), &runs_200);
@@ -448,7 +488,7 @@ fn counting_begins_with_what_history_has_left_complete() {
     assert_eq!((lax.good, lax.bad, lax.state), (3, 2, SloState::Met));
     // Another kind of window knows nothing of what was.
     let days = look(Some(&complete), (3, 3), &slo("99.5%", None, Some(2)));
-    assert_eq!((days.good, days.bad, days.since), (3, 1, Some(Time(slot(6)))));
+    assert_eq!((days.good, days.bad, days.since), (2, 1, Some(Time(slot(7)))));
 }
 
 #[test]

@@ -28,8 +28,8 @@ pub fn due(slo: &Slo, slot: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     [within, by].into_iter().flatten().min()
 }
 
-/// The first time after the slot at which the clocks show `by`. Where they jump over it, as soon as they have jumped; where they
-/// show it twice, the first one that is after the slot.
+/// The first time after the slot at which the clocks show `by`. Where they jump over it, as long after the jump as it would have been
+/// after the hour that is left out; where they show it twice, the first one that is after the slot.
 fn first_after(by: &str, slot: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     let (hour, minute) = by.split_once(':')?;
     let by = Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok()?;

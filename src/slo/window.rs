@@ -58,7 +58,8 @@ impl Window {
             Window::Days { first, counts, .. } => {
                 for (day, slots) in entry.days.iter().filter(|(day, _)| *day >= *first) {
                     let (good, bad) = counts.entry(*day).or_default();
-                    *(if entry.good { good } else { bad }) += slots;
+                    let of_kind = if entry.good { good } else { bad };
+                    *of_kind = of_kind.saturating_add(*slots);
                 }
             }
         }
@@ -79,7 +80,9 @@ impl Window {
                 let count = |good: bool| i64::try_from(verdicts.iter().filter(|verdict| **verdict == good).count()).unwrap_or(i64::MAX);
                 (count(true), count(false))
             }
-            Window::Days { counts, .. } => counts.values().fold((0, 0), |sum, day| (sum.0 + day.0, sum.1 + day.1)),
+            Window::Days { counts, .. } => {
+                counts.values().fold((0, 0), |sum: (i64, i64), day| (sum.0.saturating_add(day.0), sum.1.saturating_add(day.1)))
+            }
         }
     }
 

@@ -1,7 +1,12 @@
 //! `slo` of tasks and workflows.
 
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use nightshift::api::{BadCause, BadSlot, DayCount, OpenSlot, SloStatus, Verdicts};
+
 use crate::{
     case::{Case, accepts, check, rejects, task, workflow},
+    server::{Keep, create, patch_status},
     support::{install_crds, with_temp_namespace},
 };
 
@@ -80,6 +85,41 @@ async fn of_a_schedule_is_a_share_of_a_window_and_a_time_to_finish() {
     with_temp_namespace(async move |client, namespace| {
         install_crds(&client).await;
         check(&client, &namespace, cases).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_api_server_takes_every_status_that_is_written_from_the_first_to_the_largest() {
+    let bad = || BadSlot {
+        slot: Time(Timestamp::UNIX_EPOCH),
+        slots: Some(i64::MAX),
+        run: Some("r".repeat(63)),
+        cause: BadCause::Missed,
+        reason: Some("R".repeat(128)),
+    };
+    let first = SloStatus { verdicts: Some(Verdicts::default()), summary: "InsufficientData".to_owned(), ..SloStatus::default() };
+    let verdicts = Verdicts { count: 10_000, bits: ByteString(vec![0b1010_0101; 1250]) };
+    let largest = SloStatus {
+        verdicts: Some(verdicts),
+        open: (0..100).map(|n| OpenSlot { slot: Time(Timestamp::UNIX_EPOCH), later: n }).collect(),
+        days: (0..90).map(|_| DayCount { day: "2026-12-25".to_owned(), good: 1440, bad: i64::MAX }).collect(),
+        last_bad: (0..10).map(|_| bad()).collect(),
+        ..first.clone()
+    };
+    with_temp_namespace(async move |client, namespace| {
+        install_crds(&client).await;
+        for of in
+            [with("objective: '99.5%', windowRuns: 200"), workflow("schedule: {cron: ['@daily']}, slo: {objective: '1%', windowDays: 9}")]
+        {
+            let stored = create(&client, &namespace, &of, Keep::Stored).await.expect("it is taken");
+            for slo in [&first, &largest] {
+                let status = serde_json::json!({ "slo": slo });
+                let written = patch_status(&client, &namespace, &stored, &status, Keep::Stored).await.expect("its status is taken");
+                let read: SloStatus = serde_json::from_value(written["status"]["slo"].clone()).expect("a status");
+                assert_eq!(read, *slo, "and stored as it is");
+            }
+        }
     })
     .await;
 }

@@ -27,7 +27,7 @@ const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// How soon to ask again for a run that the API server refuses.
 const REFUSED_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 /// How many groups of slots without a run are on status.
-const GROUPS: usize = 20;
+pub(super) const GROUPS: usize = 20;
 
 /// Why slots brought no run.
 pub(super) mod why {
