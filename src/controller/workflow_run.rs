@@ -1,9 +1,6 @@
 //! Reconciles runs of workflows.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use kube::{ResourceExt, runtime::controller::Action};
@@ -31,11 +28,11 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         };
         let now = context.clock.now_in_seconds();
         let mut seen = observe::workflow_run(&context.client, &context.caches, run.clone(), now).await?;
-        let begun = Instant::now();
+        let begun = context.clock.monotonic();
         let mut plan = plan::workflow_run::plan(&seen, now);
         match plan.status.outcome {
             Some(_) => context.pace.ended(&key),
-            None => context.pace.looked(&key, begun.elapsed(), context.clock.now()),
+            None => context.pace.looked(&key, context.clock.monotonic().saturating_sub(begun), context.clock.now()),
         }
         let applied = apply::apply(&context, &*run, &plan.changes).await?;
         if !applied.refusals.is_empty() {

@@ -81,8 +81,10 @@ async fn is_read_back_as_it_was_written() {
         for (n, hostile) in HOSTILE.iter().enumerate() {
             let (mut object, texts) = subjects().swap_remove(n % 2);
             object["metadata"]["name"] = format!("hostile-{n}").into();
-            object["spec"].as_object_mut().expect("an object").remove("schedule");
+            let fields = object["spec"].as_object_mut().expect("an object");
             // What needs a schedule goes with it.
+            fields.remove("schedule");
+            fields.remove("slo");
             if let Some(parameters) = object["spec"]["parameters"].as_array_mut() {
                 parameters.retain(|parameter| parameter.get("fromSlot").is_none());
             }

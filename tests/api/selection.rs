@@ -124,17 +124,17 @@ async fn short_names_and_the_category_print_columns() {
             (title.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" "), table)
         };
         let (title, table) = get("atask", "").await;
-        assert_eq!(title, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE");
+        assert_eq!(title, "NAME SCHEDULE NEXT LAST OUTCOME SLO OWNER READY AGE");
         assert!(table.contains("import") && table.contains("data-platform"), "{table}");
-        assert_eq!(get("atask", "wide").await.0, "NAME SCHEDULE NEXT LAST OUTCOME OWNER READY AGE CLOCK ACTIVE STATUS");
+        assert_eq!(get("atask", "wide").await.0, "NAME SCHEDULE NEXT LAST OUTCOME SLO OWNER READY AGE CLOCK ACTIVE STATUS");
         assert_eq!(get("arun", "").await.0, "NAME RUNS PHASE OUTCOME REASON ATTEMPTS DURATION AGE");
         assert_eq!(get("arun", "wide").await.0, "NAME RUNS PHASE OUTCOME REASON ATTEMPTS DURATION AGE SLOT OF TRIGGER MESSAGE");
         assert_eq!(get("abackfill", "").await.0, "NAME RUNS PHASE PROGRESS FAILED OUTCOME AGE");
         let (title, table) = get("abackfill", "wide").await;
         assert_eq!(title, "NAME RUNS PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
         assert!(table.contains("import-that-is-not") && table.contains("prices"), "{table}");
-        assert_eq!(get("awf", "").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE");
-        assert_eq!(get("awf", "wide").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
+        assert_eq!(get("awf", "").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME SLO OWNER READY AGE");
+        assert_eq!(get("awf", "wide").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME SLO OWNER READY AGE ACTIVE STATUS");
         let (_, all) = get("nightshift", "name").await;
         for one in [
             "automationtask.nightshift.dev/import\n",

@@ -51,6 +51,7 @@ schedule:
   daylightSaving: {gap: RunAfter, overlap: First}
   notBefore: '2026-12-01T00:00:00Z'
   notAfter: '2027-11-30T23:59:59Z'
+slo: {objective: '99.5%', windowRuns: 200, finishWithinSeconds: 7200, finishBy: '06:00'}
 exitCodes: {noData: [2], retryable: [3, 75], fatal: [4], otherwise: Fatal}
 retry:
   limit: 3
@@ -71,8 +72,8 @@ template:
     - {name: proxy, image: 'registry.example.com/proxy:2'}
 ";
 
-/// The field that [`RICH`] cannot have beside its command.
-const SCRIPT: &str = "{script: {interpreter: [python3, -c], source: 'print(1)'}}";
+/// The fields that [`RICH`] cannot have beside its command and its window.
+const SCRIPT: &str = "{script: {interpreter: [python3, -c], source: 'print(1)'}, slo: {objective: '99.5%', windowDays: 30}}";
 
 #[tokio::test]
 async fn refuses_a_schedule_that_no_clock_can_keep() {
@@ -760,14 +761,16 @@ fn the_rich_tasks_set_every_field() {
     assert!(missing.is_empty(), "not in a rich task: {missing:?}");
 }
 
-/// The same task, with a script instead of the command.
+/// The same task, with a script instead of the command, and days instead of runs.
 pub fn rich_with_script() -> Value {
     let mut spec: Value = yaml(RICH);
     let script: Value = yaml(SCRIPT);
     let fields = spec.as_object_mut().expect("an object");
     fields.remove("command");
     fields.remove("args");
-    fields.insert("script".to_owned(), script["script"].clone());
+    for field in ["script", "slo"] {
+        fields.insert(field.to_owned(), script[field].clone());
+    }
     spec
 }
 

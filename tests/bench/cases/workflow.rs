@@ -110,7 +110,7 @@ async fn creation_ms(bench: &Bench) -> anyhow::Result<f64> {
     let all = (0..throughput::RUNS).map(|n| objects::run(&format!("run-{n}"), "t")).collect::<Result<Vec<_>, _>>()?;
     let before = own().cpu();
     load::ask_to_create_all(&runs, all).await?;
-    Ok((own().cpu() - before).as_secs_f64() * 1000.0 / number(throughput::RUNS))
+    Ok(own().cpu().saturating_sub(before).as_secs_f64() * 1000.0 / number(throughput::RUNS))
 }
 
 /// Writes of the operator, and the creation of runs by whomever: a step is created by the operator, another run by somebody.

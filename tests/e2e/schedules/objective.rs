@@ -92,7 +92,8 @@ async fn a_run_is_late_while_it_goes_on_and_stays_so_when_it_ends_well() {
         let late = until(place, "to be late", 150, |slo| slo.bad == 1).await;
         let stands = slo(&late).expect("it stands somehow");
         let bad = stands.last_bad.last().expect("a bad slot");
-        assert_eq!((bad.cause, stands.state, stands.folded_through.as_ref()), (BadCause::Late, SloState::AtRisk, None), "{stands:?}");
+        assert_eq!((bad.cause, stands.state), (BadCause::Late, SloState::AtRisk), "{stands:?}");
+        assert!(stands.folded_through.as_ref().is_none_or(|through| *through < bad.slot), "it may still have ended in time: {stands:?}");
         let run = bad.run.clone().expect("a run");
         assert_ne!(place.get::<AutomationRun>(&run).await.status.and_then(|s| s.phase), Some(Phase::Finished));
         let after = now().duration_since(bad.slot.0);
@@ -148,7 +149,7 @@ async fn a_workflow_has_an_objective_too() {
         };
         let seen: Workflow = place.until("prices", "to have no budget at all", 180, breached).await;
         let message = seen.status.map(|s| condition::find(&s.conditions, condition::OBJECTIVE_MET).cloned()).expect("a status");
-        says(&message.expect("the condition").message, &["the objective 99.5% of 30 runs allows no bad slot: overspent by 1"]);
+        says(&message.expect("the condition").message, &["the objective 99.5% of 30 runs allows no bad slot", "overspent by 1"]);
         place.change::<Workflow>("prices", json!({ "spec": { "schedule": { "suspend": true } } })).await;
         let shown = kubectl_ok(&["--namespace", &place.namespace, "get", "awf"], None).await;
         says(&shown, &["SLO", "Breached, "]);
