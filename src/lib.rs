@@ -13,7 +13,7 @@
 //! - [`retry`]: whether a failed attempt is tried again, and when.
 //! - [`ledger`]: what is kept of the runs that are over.
 //! - [`build`]: run and task to CronJob, Job and pod.
-//! - [`admission`]: which runs must end before one may start.
+//! - [`admission`]: which runs must end before one may start, and who of those that wait for room under caps may go.
 //! - [`graph`]: which steps of a workflow may start, and what a run of it comes to. Not served yet.
 //! - [`plan`]: what was seen and the time, to changes, status, notices and the next wake.
 //!

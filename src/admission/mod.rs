@@ -1,5 +1,17 @@
-//! Which runs must end before one may start. The planner of a run asks; nothing is held but by a run that is not finished,
-//! so nothing leaks where one is deleted.
+//! Which runs must end before one may start: those of its slot and of earlier ones, and those that hold the room under a cap.
+//! The planner of a run asks; nothing is held but by a run that is not finished, so nothing leaks where one is deleted.
+
+mod decide;
+mod memory;
+mod needs;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Candidate, Decision, Holder, Lack, NEAR, Waits, decide};
+pub use memory::{Answer, Memory};
+pub use needs::{Needs, Slots, marked};
+pub use snapshot::{RunSeen, Snapshot, Source, Stage, waits_for_room};
 
 use std::sync::Arc;
 

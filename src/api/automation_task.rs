@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConcurrencyPolicy, EnvVar, ExitCodes, History, Outcome, Output, Owner, Parameter, PodTemplate, Resources, Retry, Schedule, Script,
-    SecretInjection, Timeouts,
+    Concurrency, ConcurrencyPolicy, EnvVar, ExitCodes, History, Outcome, Output, Owner, Parameter, PodTemplate, Resources, Retry, Schedule,
+    Script, SecretInjection, Timeouts,
     vocabulary::{any_object, matching, no_nul_in_any, object_name, unwrapped},
 };
 
@@ -118,6 +118,10 @@ pub struct AutomationTaskSpec {
     /// How long things may take, in seconds. All are finite where unset: nothing hangs for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// How many of its runs go on at once, and what they take of pools that tasks share. What the task says now counts for
+    /// every run that waits, whatever it was created with. A CronJob cannot keep it: the operator starts the slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// How many finished runs are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,

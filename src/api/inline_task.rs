@@ -7,7 +7,8 @@ use super::{AutomationTaskSpec, EnvVar, ExitCodes, Output, Owner, Parameter, Res
 
 /// A task that no other workflow needs, written inside the step that runs it. Its fields mean what they mean in an
 /// `AutomationTask`; the workflow's owner answers for it, and the step's `parameters` become environment variables without being
-/// declared. What the API server would refuse in a task, `Ready` of the workflow tells.
+/// declared. It has no `concurrency`: caps need an `AutomationTask`. What the API server would refuse in a task, `Ready` of the
+/// workflow tells.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InlineTask {

@@ -57,6 +57,8 @@ pub const CONTACT: &str = "nightshift.dev/contact";
 pub const ON_CALL: &str = "nightshift.dev/on-call";
 /// Annotation on a Job, for people who look at it: `owner.runbook`.
 pub const RUNBOOK: &str = "nightshift.dev/runbook";
+/// Annotation on a Job of a run under caps: what the run holds of pools, as JSON. The Job is the record that it was let in.
+pub const HOLDS: &str = "nightshift.dev/holds";
 /// What all our own labels and annotations begin with.
 pub const PREFIX: &str = "nightshift.dev/";
 

@@ -5,6 +5,8 @@ mod attempt;
 mod automation_run;
 mod automation_task;
 mod backfill;
+mod concurrency;
+mod concurrency_pool;
 pub mod condition;
 mod contract;
 mod inline_task;
@@ -20,6 +22,8 @@ pub use attempt::*;
 pub use automation_run::*;
 pub use automation_task::*;
 pub use backfill::*;
+pub use concurrency::*;
+pub use concurrency_pool::*;
 pub use contract::Contract;
 pub use inline_task::InlineTask;
 pub use reference::*;
@@ -40,7 +44,13 @@ pub const GROUP: &str = "nightshift.dev";
 /// The definitions of every kind, in the order in which they should be installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![AutomationTask::crd(), pending_at_first(AutomationRun::crd()), Backfill::crd(), without_rules_in_steps(Workflow::crd())]
+    vec![
+        AutomationTask::crd(),
+        pending_at_first(AutomationRun::crd()),
+        Backfill::crd(),
+        ConcurrencyPool::crd(),
+        without_rules_in_steps(Workflow::crd()),
+    ]
 }
 
 /// Tasks inside steps come without the API server's rules: for two hundred of them they would cost more than it allows. What a

@@ -59,9 +59,9 @@ pub struct Told {
     pub slot: Option<Timestamp>,
 }
 
-/// The Job of the first attempt of a run that the operator starts.
+/// The Job of the first attempt of a run that the operator starts. `holds` is what it is marked with where it is under caps.
 #[must_use]
-pub fn first_job(task: &AutomationTask, run: &AutomationRun, told: &Told) -> Value {
+pub fn first_job(task: &AutomationTask, run: &AutomationRun, told: &Told, holds: Option<String>) -> Value {
     let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
     let run_name = run.metadata.name.as_deref().unwrap_or_default();
     let namespace = run.metadata.namespace.as_deref().unwrap_or_default();
@@ -69,6 +69,10 @@ pub fn first_job(task: &AutomationTask, run: &AutomationRun, told: &Told) -> Val
     let mut job_labels = labels(task);
     job_labels.insert(label::RUN.to_owned(), run_name.to_owned());
     job_labels.insert(label::ATTEMPT.to_owned(), "1".to_owned());
+    let mut annotations = job_annotations(task, &contract);
+    if let Some(holds) = holds {
+        annotations[label::HOLDS] = json!(holds);
+    }
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -76,7 +80,7 @@ pub fn first_job(task: &AutomationTask, run: &AutomationRun, told: &Told) -> Val
             "name": job_name(run_name, 1),
             "namespace": namespace,
             "labels": job_labels,
-            "annotations": job_annotations(task, &contract),
+            "annotations": annotations,
             "ownerReferences": [owned_by_run(run, true)],
         },
         "spec": job_spec(task, &told.parameters, Identity::Run { key: &told.key, run: run_name, slot: told.slot, retry }, &contract),

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::{labels, name::hash, owned_by_task};
 use crate::api::{AutomationTask, AutomationTaskSpec, label};
 
-/// What runs, without when: an edit of the schedule, or of how much history is kept, makes no new definition.
+/// What runs, without when and beside what: an edit of the schedule, of caps, or of how much history is kept, makes no new
+/// definition.
 pub(super) fn definition(task: &AutomationTask) -> AutomationTaskSpec {
-    AutomationTaskSpec { schedule: None, history: None, description: None, ..task.spec.clone() }
+    AutomationTaskSpec { schedule: None, concurrency: None, history: None, description: None, ..task.spec.clone() }
 }
 
 /// Name of the revision that holds the task's definition as it is: the task's name and a hash of the definition and of the

@@ -46,7 +46,7 @@ fn cron_job_of(task: &AutomationTask) -> Value {
 }
 
 fn job_of(spec: Value) -> Value {
-    first_job(&task("import", spec), &run("import-now"), &told(&[]))
+    first_job(&task("import", spec), &run("import-now"), &told(&[]), None)
 }
 
 fn pod_of(spec: Value) -> Value {
@@ -84,7 +84,7 @@ fn a_minimal_task_renders_to_this_cron_job() {
 #[test]
 fn a_run_of_a_rich_task_renders_to_this_job() {
     let values = [("DAY".to_owned(), "2026-11-24".to_owned()), ("NOTE".to_owned(), "costs $5 $(HOME)".to_owned())];
-    assert_json_snapshot!("rich_job", first_job(&task("import", rich()), &run("import-now"), &told(&values)));
+    assert_json_snapshot!("rich_job", first_job(&task("import", rich()), &run("import-now"), &told(&values), None));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn nothing_that_tools_marked_the_task_with_is_copied() {
     let adopted = JobSeen::read(&k8s_openapi::api::batch::v1::Job::default(), &[] as &[std::sync::Arc<k8s_openapi::api::core::v1::Pod>]);
     let rendered = [
         cron_job_of(&marked),
-        first_job(&marked, &run("import-now"), &told(&[])),
+        first_job(&marked, &run("import-now"), &told(&[]), None),
         json!(adopted_run(&marked, &adopted, "import-1".to_owned())),
     ];
     for object in rendered {
@@ -212,7 +212,7 @@ proptest! {
         let spec = json!({
             "image": "i", "script": { "source": source }, "env": [{ "name": "REGION", "value": "eu" }], "parameters": [{ "name": "DAY" }],
         });
-        let job = first_job(&task("import", spec), &run("import-now"), &told(&[("DAY".to_owned(), value.clone())]));
+        let job = first_job(&task("import", spec), &run("import-now"), &told(&[("DAY".to_owned(), value.clone())]), None);
         let (command, env) = arrives(&job["spec"]["template"]["spec"]);
         prop_assert_eq!(command, ["sh", "-c", &source]);
         prop_assert_eq!(&env["DAY"], &value);

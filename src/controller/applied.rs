@@ -1,7 +1,10 @@
 //! What came of the changes of a plan.
 
 use super::expectations::Wrote;
-use crate::plan::{Refusal, automation_task::CronJobSeen};
+use crate::{
+    admission::Answer,
+    plan::{Refusal, automation_task::CronJobSeen},
+};
 
 /// What the API server answered.
 #[derive(Debug, Default)]
@@ -14,6 +17,8 @@ pub(super) struct Applied {
     pub(super) revisions_made: Vec<String>,
     /// What was refused.
     pub(super) refusals: Vec<Refusal>,
+    /// What a run was answered that asked to be let in.
+    pub(super) answer: Option<Answer>,
     /// What the writes left, for the caches to catch up with.
     pub(super) wrote: Vec<Wrote>,
     /// What was to follow must not: the run that was planned is gone, or its Job was not made.
@@ -26,6 +31,7 @@ impl Applied {
         self.runs_made.extend(other.runs_made);
         self.revisions_made.extend(other.revisions_made);
         self.refusals.extend(other.refusals);
+        self.answer = other.answer.or(self.answer.take());
         self.wrote.extend(other.wrote);
         self.ended |= other.ended;
     }

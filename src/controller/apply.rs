@@ -210,6 +210,10 @@ impl Writer<'_> {
                     .extend(self.patch::<Job>(name, &Patch::Strategic(&patch)).await?.and_then(|left| Wrote::of(Kind::Job, &left)));
                 Ok(())
             }
+            Change::AskForRoom { run_uid, task, is_queued } => {
+                applied.answer = Some(self.context.room.ask(self.context, self.namespace, (run_uid, task, *is_queued)).await?);
+                Ok(())
+            }
             Change::CreateJob { name, run_uid, object } => self.create_job(name, run_uid, object, applied).await,
             Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds, suspended } => {
                 let mut patch = json!({

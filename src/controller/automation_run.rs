@@ -11,7 +11,12 @@ use super::{
     expectations::Kind,
     report::{self, Report},
 };
-use crate::{api::AutomationRun, observe, plan};
+use crate::{
+    admission::Answer,
+    api::AutomationRun,
+    observe,
+    plan::{self, Change},
+};
 
 pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Reconciled {
     async move {
@@ -23,11 +28,29 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         let Some(run) = context.caches.runs.get(&run.namespace().unwrap_or_default(), &run.name_any()) else {
             return Ok(Action::await_change());
         };
+        let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
         let now = context.clock.now_in_seconds();
         let mut seen = observe::automation_run(&context.client, &context.caches, run.clone(), now).await?;
         let mut plan = plan::automation_run::plan(&seen, now);
-        let applied = apply::apply(&context, &*run, &plan.changes).await?;
-        if !applied.refusals.is_empty() {
+        let mut applied = apply::apply(&context, &*run, &plan.changes).await?;
+        if let Some(answer) = applied.answer.take() {
+            // Whether it was let in is an observation like any other. Nothing was written for it.
+            seen.answer = Some(answer);
+            plan = plan::automation_run::plan(&seen, now);
+            let made = apply::apply(&context, &*run, &plan.changes).await;
+            if makes_job(&plan.changes) && made.as_ref().is_ok_and(|made| !made.refusals.is_empty()) {
+                context.room.give_back(&namespace, &uid);
+            } else if makes_job(&plan.changes) {
+                context.room.sent(&namespace, &uid);
+            }
+            applied = made?;
+        }
+        let waits = matches!(seen.answer, Some(Answer::Waits(_)));
+        if seen.jobs.is_empty() && !waits && !makes_job(&plan.changes) {
+            context.room.give_back(&namespace, &uid);
+        }
+        let refused = !applied.refusals.is_empty();
+        if refused {
             // The API server's answer is an observation like any other.
             seen.refusals = applied.refusals;
             plan = plan::automation_run::plan(&seen, now);
@@ -38,4 +61,8 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         Ok(again([plan.wake, told].into_iter().flatten().min(), context.clock))
     }
     .boxed()
+}
+
+fn makes_job(changes: &[Change]) -> bool {
+    changes.iter().any(|change| matches!(change, Change::CreateJob { .. }))
 }

@@ -6,9 +6,15 @@ use std::{
 };
 
 use kube::Client;
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Error, event::Allowance, expectations::Expectations, pace::Pace, turns::Turns};
-use crate::{clock::Clock, leader::Leadership, metrics::Metrics, observe::Caches};
+use super::{Error, event::Allowance, expectations::Expectations, pace::Pace, room::Room, turns::Turns};
+use crate::{
+    clock::Clock,
+    leader::Leadership,
+    metrics::Metrics,
+    observe::{Caches, Touched},
+};
 
 /// Built once; shared by all reconcilers.
 pub struct Context {
@@ -30,12 +36,21 @@ pub struct Context {
     /// Of Jobs that are to get their runs.
     pub(super) adoptions: Turns,
     pub(super) ordinary_events: Allowance,
-    /// Of runs of workflows.
+    /// Of runs of workflows, and of pools.
     pub(super) pace: Pace,
+    /// Under caps.
+    pub(super) room: Room,
 }
 
 impl Context {
-    pub(super) fn new(client: Client, caches: Arc<Caches>, clock: Clock, metrics: Metrics, leadership: Leadership) -> Self {
+    pub(super) fn new(
+        client: Client,
+        caches: Arc<Caches>,
+        clock: Clock,
+        metrics: Metrics,
+        leadership: Leadership,
+        touched: UnboundedSender<Touched>,
+    ) -> Self {
         Self {
             client,
             caches,
@@ -48,6 +63,7 @@ impl Context {
             adoptions: Turns::default(),
             ordinary_events: Allowance::default(),
             pace: Pace::default(),
+            room: Room::new(touched),
         }
     }
 

@@ -25,6 +25,7 @@ pub(super) enum Kind {
     Workflow,
     Run,
     Backfill,
+    Pool,
     CronJob,
     Job,
 }
@@ -58,6 +59,7 @@ impl Wrote {
             Kind::Workflow => caches.workflows.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::Run => caches.runs.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::Backfill => caches.backfills.get(namespace, name).and_then(|o| o.resource_version()),
+            Kind::Pool => caches.pools.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::CronJob => caches.cron_jobs.get(namespace, name).and_then(|o| o.resource_version()),
             Kind::Job => caches.jobs.get(namespace, name).and_then(|o| o.resource_version()),
         };

@@ -5,6 +5,7 @@ mod apply;
 mod automation_run;
 mod automation_task;
 mod backfill;
+mod concurrency_pool;
 mod context;
 mod error;
 mod event;
@@ -12,6 +13,7 @@ mod expectations;
 mod left;
 mod pace;
 mod report;
+mod room;
 mod turns;
 mod workflow;
 mod workflow_run;
@@ -64,13 +66,15 @@ impl Operator {
     #[must_use]
     pub fn elected(client: Client, namespaces: &[String], clock: Clock, metrics: Metrics, leadership: Leadership) -> Self {
         let (touched, mut all) = mpsc::unbounded_channel();
-        let (caches, watch) = observe::start(&client, namespaces, touched);
-        let context = Arc::new(Context::new(client, caches, clock, metrics, leadership));
+        let (caches, watch) = observe::start(&client, namespaces, touched.clone());
+        let context = Arc::new(Context::new(client, caches, clock, metrics, leadership, touched));
         let (task_queue, tasks) = mpsc::unbounded_channel();
         let (workflow_queue, workflows) = mpsc::unbounded_channel();
         let (run_queue, runs) = mpsc::unbounded_channel();
         let (workflow_run_queue, workflow_runs) = mpsc::unbounded_channel();
         let (backfill_queue, backfills) = mpsc::unbounded_channel();
+        let (pool_queue, pools) = mpsc::unbounded_channel();
+        let (room_queue, rooms) = mpsc::unbounded_channel();
         let queue = move |one| {
             let _ = match one {
                 Touched::Task(task) => task_queue.send(task).map_err(drop),
@@ -78,6 +82,8 @@ impl Operator {
                 Touched::Run(run) => run_queue.send(run).map_err(drop),
                 Touched::WorkflowRun(run) => workflow_run_queue.send(run).map_err(drop),
                 Touched::Backfill(backfill) => backfill_queue.send(backfill).map_err(drop),
+                Touched::Pool(pool) => pool_queue.send(pool).map_err(drop),
+                Touched::Room(namespace) => room_queue.send(namespace).map_err(drop),
             };
         };
         let sorted = context.clone();
@@ -92,6 +98,9 @@ impl Operator {
         let workflow_loop = drive(context.caches.workflows.store(), workflows, context.clone(), workflow::reconcile);
         let workflow_run_loop = drive(context.caches.runs.store(), workflow_runs, context.clone(), workflow_run::reconcile);
         let backfill_loop = drive(context.caches.backfills.store(), backfills, context.clone(), backfill::reconcile);
+        let pool_loop = drive(context.caches.pools.store(), pools, context.clone(), concurrency_pool::reconcile);
+        let deciding = context.clone();
+        let room_loop = async move { deciding.room.decide(&deciding, rooms).await };
         let run = async move {
             // Any of them ending means the process must: a half of an operator would look alive.
             tokio::select! {
@@ -102,6 +111,8 @@ impl Operator {
                 () = workflow_loop => {}
                 () = workflow_run_loop => {}
                 () = backfill_loop => {}
+                () = pool_loop => {}
+                () = room_loop => {}
             }
         };
         Self { context, run: Box::pin(run) }

@@ -28,6 +28,12 @@ impl Pace {
         Duration::try_from(next.duration_since(now)).ok().filter(|wait| !wait.is_zero())
     }
 
+    /// The object was looked at, and need not be for so long.
+    pub(super) fn rest(&self, key: &str, pause: SignedDuration, now: Timestamp) {
+        let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        paces.insert(key.to_owned(), now.checked_add(pause).unwrap_or(now));
+    }
+
     /// The object was looked at, and has so many parts.
     pub(super) fn looked(&self, key: &str, parts: usize, now: Timestamp) {
         let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,6 +36,8 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     let mut seen = Seen {
         task: caches.tasks.get(&namespace, run.spec.task_name()),
         run: run.clone(),
+        capped: false,
+        answer: None,
         frozen: None,
         siblings: Vec::new(),
         jobs: Vec::new(),
@@ -46,6 +48,8 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     if ledger::is_finished(&run) {
         return Ok(seen);
     }
+    // Caps are those of the task as it is now, also for a step.
+    seen.capped = seen.task.as_ref().is_some_and(|task| task.spec.concurrency.is_some());
     if run.spec.step_of().is_some() {
         bundled(client, caches, &mut seen).await?;
     }

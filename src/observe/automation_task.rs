@@ -43,7 +43,10 @@ pub async fn observe(client: &Client, caches: &Caches, task: Arc<AutomationTask>
     let names_taken = unadopted.filter(|job| caches.runs.get(&namespace, &job.name).is_some()).map(|job| job.name.clone()).collect();
     let known = task.status.as_ref().and_then(|status| status.revision.clone());
     let revisions = if known == Some(build::revision_name(&task)) { Vec::new() } else { revisions(client, &task).await? };
+    let named = task.spec.concurrency.iter().flat_map(|concurrency| &concurrency.pools).map(|of| &of.pool_ref.name);
+    let pools = named.filter_map(|name| Some((name.clone(), i64::from(caches.pools.get(&namespace, name)?.spec.slots)))).collect();
     Ok(Seen {
+        pools,
         cron_jobs: caches.cron_jobs.group(&of_task).iter().map(|cron_job| self::cron_job(cron_job)).collect(),
         task,
         jobs,

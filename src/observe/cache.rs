@@ -107,6 +107,12 @@ where
         groups.get(group).into_iter().flatten().filter_map(|key| self.objects.get(key)).collect()
     }
 
+    /// Whether the group has any objects.
+    #[must_use]
+    pub fn has_group(&self, group: &str) -> bool {
+        self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains_key(group)
+    }
+
     /// Takes one event of one watch and returns the objects that it touched: the present ones where they tell anything
     /// new, or the last view of those that are gone. Deletions that happened while a watch was down come out of its next list.
     pub fn take(&self, watch: usize, event: Event<K>) -> Vec<Arc<K>> {

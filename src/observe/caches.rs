@@ -1,4 +1,4 @@
-//! The seven watches of the operator.
+//! The eight watches of the operator.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -27,7 +27,8 @@ use super::{
     touched::{Touched, touched_run},
 };
 use crate::{
-    api::{AutomationRun, AutomationTask, Backfill, BackfillPhase, Step, Workflow, label},
+    admission::waits_for_room,
+    api::{AutomationRun, AutomationTask, Backfill, BackfillPhase, ConcurrencyPool, Step, Workflow, label},
     ledger,
     outcome::{JobSeen, PodSeen},
     plan::automation_task::CronJobSeen,
@@ -46,6 +47,8 @@ pub struct Caches {
     pub runs: Cache<AutomationRun>,
     /// Backfills, by task or workflow.
     pub backfills: Cache<Backfill>,
+    /// Pools, by namespace.
+    pub pools: Cache<ConcurrencyPool>,
     /// CronJobs of ours, by task.
     pub cron_jobs: Cache<CronJob>,
     /// Jobs of ours, by task and by run.
@@ -114,6 +117,35 @@ fn run_group(run: &AutomationRun) -> String {
     }
 }
 
+/// The groups that a run belongs to: that of what it runs and, while it goes on, those of its namespace.
+fn run_groups(run: &AutomationRun) -> Vec<String> {
+    let mut groups = vec![run_group(run)];
+    if run.spec.task_ref.is_some() && !ledger::is_finished(run) {
+        let namespace = run.namespace().unwrap_or_default();
+        groups.push(key("live", &namespace, ""));
+        groups.extend(waits_for_room(run).then(|| key("queue", &namespace, "")));
+    }
+    groups
+}
+
+/// The groups that a task belongs to: those of the pools that it names.
+fn task_groups(task: &AutomationTask) -> Vec<String> {
+    let namespace = task.namespace().unwrap_or_default();
+    let concurrency = task.spec.concurrency.iter();
+    concurrency.flat_map(|concurrency| &concurrency.pools).map(|of| key("pool", &namespace, &of.pool_ref.name)).collect()
+}
+
+/// The groups that a Job belongs to.
+fn job_groups(job: &Job) -> Vec<String> {
+    let marked = job.annotations().contains_key(label::HOLDS).then(|| key("marked", &job.namespace().unwrap_or_default(), ""));
+    label_key(job, "task", label::TASK).into_iter().chain(label_key(job, "run", label::RUN)).chain(marked).collect()
+}
+
+/// Whether a pool says more than how it is used.
+fn pool_tells(before: Option<&ConcurrencyPool>, now: &ConcurrencyPool) -> bool {
+    before.is_none_or(|before| (before.uid(), &before.spec) != (now.uid(), &now.spec))
+}
+
 /// The tasks and workflows that a workflow's steps name.
 fn named_by(workflow: &Workflow) -> Vec<String> {
     let namespace = workflow.namespace().unwrap_or_default();
@@ -131,13 +163,14 @@ fn named_by(workflow: &Workflow) -> Vec<String> {
 impl Caches {
     pub(super) fn new(watches: usize) -> Self {
         Self {
-            tasks: Cache::new(watches, |_| Vec::new()),
+            tasks: Cache::new(watches, task_groups),
             workflows: Cache::new(watches, named_by),
-            runs: Cache::new(watches, |run| vec![run_group(run)]),
+            runs: Cache::new(watches, run_groups),
             backfills: Cache::new(watches, |b| vec![key(b.spec.kind(), &b.namespace().unwrap_or_default(), b.spec.name())]),
+            pools: Cache::new(watches, |pool: &ConcurrencyPool| vec![key("pools", &pool.namespace().unwrap_or_default(), "")])
+                .that(pool_tells),
             cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()).that(cron_job_tells),
-            jobs: Cache::new(watches, |j| label_key(j, "task", label::TASK).into_iter().chain(label_key(j, "run", label::RUN)).collect())
-                .that(job_tells),
+            jobs: Cache::new(watches, job_groups).that(job_tells),
             pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()).that(pod_tells),
             warnings: Warnings::default(),
             definitions: Definitions::default(),
@@ -153,6 +186,7 @@ impl Caches {
             ("workflows", self.workflows.is_synced()),
             ("automationruns", self.runs.is_synced()),
             ("backfills", self.backfills.is_synced()),
+            ("concurrencypools", self.pools.is_synced()),
             ("cronjobs", self.cron_jobs.is_synced()),
             ("jobs", self.jobs.is_synced()),
             ("pods", self.pods.is_synced()),
@@ -167,6 +201,7 @@ impl Caches {
         let _ = self.workflows.store().wait_until_ready().await;
         let _ = self.runs.store().wait_until_ready().await;
         let _ = self.backfills.store().wait_until_ready().await;
+        let _ = self.pools.store().wait_until_ready().await;
         let _ = self.cron_jobs.store().wait_until_ready().await;
         let _ = self.jobs.store().wait_until_ready().await;
         let _ = self.pods.store().wait_until_ready().await;
@@ -180,7 +215,8 @@ impl Caches {
         let backfills = self.backfills.store().state().into_iter().filter(|backfill| goes_on(backfill));
         let backfills = backfills.map(|backfill| Touched::Backfill(ObjectRef::from_obj(&*backfill)));
         let workflows = self.workflows.store().state().into_iter().map(|workflow| Touched::Workflow(ObjectRef::from_obj(&*workflow)));
-        tasks.chain(workflows).chain(runs.map(|run| touched_run(&run))).chain(backfills).collect()
+        let pools = self.pools.store().state().into_iter().map(|pool| Touched::Pool(ObjectRef::from_obj(&*pool)));
+        tasks.chain(workflows).chain(runs.map(|run| touched_run(&run))).chain(backfills).chain(pools).collect()
     }
 
     /// A pod that has ended and then goes while its Job stands (evicted, deleted by somebody) stays as it was last seen:
@@ -264,6 +300,12 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         );
         let own = caches.clone();
         watches.push(
+            told(client, scope, Config::default())
+                .map(move |event| own.pools.take(index, event).iter().flat_map(|pool| own.pool_touched(pool)).collect())
+                .boxed(),
+        );
+        let own = caches.clone();
+        watches.push(
             told(client, scope, ours.clone())
                 .map(move |event| own.cron_jobs.take(index, event).iter().flat_map(|c| Caches::cron_job_touched(c)).collect())
                 .boxed(),
@@ -271,7 +313,7 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         let own = caches.clone();
         watches.push(
             told(client, scope, ours.clone())
-                .map(move |event| own.take_job(index, event).iter().flat_map(|job| Caches::job_touched(job)).collect())
+                .map(move |event| own.take_job(index, event).iter().flat_map(|job| own.job_touched(job)).collect())
                 .boxed(),
         );
         let own = caches.clone();

@@ -20,7 +20,8 @@ use serde_json::value::RawValue;
 use crate::{
     api::{
         AutomationRun, AutomationRunSpec, AutomationRunStatus, AutomationTask, AutomationTaskSpec, AutomationTaskStatus, Backfill,
-        BackfillSpec, BackfillStatus, Workflow, WorkflowSpec, WorkflowStatus, label,
+        BackfillSpec, BackfillStatus, ConcurrencyPool, ConcurrencyPoolSpec, ConcurrencyPoolStatus, Workflow, WorkflowSpec, WorkflowStatus,
+        label,
     },
     ledger,
 };
@@ -259,6 +260,16 @@ impl Watched for Backfill {
 
 impl From<OurRead<BackfillSpec, BackfillStatus>> for Backfill {
     fn from(read: OurRead<BackfillSpec, BackfillStatus>) -> Self {
+        Self { metadata: read.metadata.into(), spec: read.spec, status: read.status }
+    }
+}
+
+impl Watched for ConcurrencyPool {
+    type Read = OurRead<ConcurrencyPoolSpec, ConcurrencyPoolStatus>;
+}
+
+impl From<OurRead<ConcurrencyPoolSpec, ConcurrencyPoolStatus>> for ConcurrencyPool {
+    fn from(read: OurRead<ConcurrencyPoolSpec, ConcurrencyPoolStatus>) -> Self {
         Self { metadata: read.metadata.into(), spec: read.spec, status: read.status }
     }
 }

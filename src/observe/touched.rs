@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     admission,
-    api::{AutomationRun, AutomationTask, Backfill, Phase, Workflow, label},
+    api::{AutomationRun, AutomationTask, Backfill, ConcurrencyPool, Phase, Workflow, label},
     ledger,
 };
 
@@ -31,12 +31,21 @@ pub enum Touched {
     WorkflowRun(ObjectRef<AutomationRun>),
     /// A backfill.
     Backfill(ObjectRef<Backfill>),
+    /// A pool.
+    Pool(ObjectRef<ConcurrencyPool>),
+    /// Who waits for room under caps in this namespace.
+    Room(String),
 }
 
 /// The run, for whichever planner it is.
 pub(super) fn touched_run(run: &AutomationRun) -> Touched {
     let run_ref = ObjectRef::from_obj(run);
     if run.spec.workflow_ref.is_some() { Touched::WorkflowRun(run_ref) } else { Touched::Run(run_ref) }
+}
+
+/// Whether the run waits for room, and somebody else looks when there is some: that it says so now is no news.
+fn rests(run: &AutomationRun) -> bool {
+    admission::waits_for_room(run) && !ledger::has_begun(run) && run.spec.cancel != Some(true)
 }
 
 impl Caches {
@@ -77,15 +86,26 @@ impl Caches {
     pub(super) fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
         let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
         let of_task = key("task", &namespace, &name);
-        let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run));
+        // Those that wait for room are many, maybe: who of them may go is decided for all at once.
+        let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run) && !admission::waits_for_room(run));
         let waiting = waiting.map(|run| touched_run(&run));
         let itself = Touched::Task(ObjectRef::from_obj(task));
-        std::iter::once(itself).chain(waiting).chain(self.backfills_of(&of_task)).chain(self.outer(&of_task)).collect()
+        let room = Touched::Room(namespace.clone());
+        [itself, room].into_iter().chain(waiting).chain(self.backfills_of(&of_task)).chain(self.outer(&of_task)).collect()
     }
 
-    /// The runs of a task that wait for another to end.
+    /// A pool concerns those that wait, and the tasks that name it, whose `Ready` tells where it is not there.
+    pub(super) fn pool_touched(&self, pool: &ConcurrencyPool) -> Vec<Touched> {
+        let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
+        let tasks = self.tasks.group(&key("pool", &namespace, &name)).into_iter().map(|task| Touched::Task(ObjectRef::from_obj(&*task)));
+        [Touched::Pool(ObjectRef::from_obj(pool)), Touched::Room(namespace.clone())].into_iter().chain(tasks).collect()
+    }
+
+    /// The runs of a task that wait for another to end. Those that wait for room are not asked one by one.
     fn queued(&self, of_task: &str) -> Vec<Touched> {
-        let queued = |run: &Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
+        let queued = |run: &Arc<AutomationRun>| {
+            run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued)) && !admission::waits_for_room(run)
+        };
         self.runs.group(of_task).into_iter().filter(queued).map(|run| touched_run(&run)).collect()
     }
 
@@ -104,11 +124,12 @@ impl Caches {
                     Some(workflow) => key("workflow", &namespace, workflow),
                     None => key("task", &namespace, run.spec.task_name()),
                 };
-                return std::iter::once(parent).chain(self.queued(&of)).collect();
+                return [parent, Touched::Room(namespace.clone())].into_iter().chain(self.queued(&of)).collect();
             }
             // What a step waits on is told of the whole too: from when its run has told until it ends.
             let told = run.status.as_ref().is_some_and(|status| status.reason.is_some()) && step.item.is_none();
-            return if told { vec![itself, parent] } else { vec![itself] };
+            let itself = (!update || !rests(run)).then_some(itself);
+            return itself.into_iter().chain(told.then_some(parent)).collect();
         }
         let backfill = run.labels().get(label::BACKFILL).map(|name| Touched::Backfill(ObjectRef::new(name).within(&namespace)));
         if let Some(workflow) = run.spec.workflow_name() {
@@ -123,9 +144,13 @@ impl Caches {
         let task = Touched::Task(ObjectRef::new(run.spec.task_name()).within(&namespace));
         if over {
             let queued = self.queued(&key("task", &namespace, run.spec.task_name()));
-            return std::iter::once(task).chain(backfill).chain(queued).collect();
+            return [task, Touched::Room(namespace.clone())].into_iter().chain(backfill).chain(queued).collect();
         }
-        if update && ledger::is_started(run) { vec![itself] } else { vec![itself, task] }
+        match (update, rests(run)) {
+            (true, true) => Vec::new(),
+            (true, false) if ledger::is_started(run) => vec![itself],
+            _ => vec![itself, task],
+        }
     }
 
     fn labelled_task<K: ResourceExt>(object: &K) -> Option<Touched> {
@@ -149,8 +174,14 @@ impl Caches {
 
     /// A Job that has a run concerns that run; one that has none concerns the task, which adopts it. The name of a run
     /// that is being adopted is the Job's own, mostly.
-    pub(super) fn job_touched(job: &Job) -> Vec<Touched> {
-        Self::labelled_run(job).or_else(|| Self::labelled_task(job)).into_iter().collect()
+    ///
+    /// One that goes on after its run was deleted holds room under caps until it ends or goes too.
+    pub(super) fn job_touched(&self, job: &Job) -> Vec<Touched> {
+        let namespace = job.namespace().unwrap_or_default();
+        let run = || self.runs.get(&namespace, job.labels().get(label::RUN)?);
+        let alone = || run().is_none_or(|run| job.owner_references().iter().all(|owner| Some(&owner.uid) != run.metadata.uid.as_ref()));
+        let room = (job.annotations().contains_key(label::HOLDS) && alone()).then(|| Touched::Room(namespace.clone()));
+        Self::labelled_run(job).or_else(|| Self::labelled_task(job)).into_iter().chain(room).collect()
     }
 
     pub(super) fn pod_touched(&self, pod: &Pod) -> Vec<Touched> {
@@ -185,10 +216,49 @@ mod tests {
                 Touched::Workflow(one) => format!("workflow {}", one.name),
                 Touched::Run(one) | Touched::WorkflowRun(one) => format!("run {}", one.name),
                 Touched::Backfill(one) => format!("backfill {}", one.name),
+                Touched::Pool(one) => format!("pool {}", one.name),
+                Touched::Room(namespace) => format!("room in {namespace}"),
             })
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_thousand_runs_that_wait_for_room_are_not_looked_at_one_by_one() {
+        let caches = Caches::new(1);
+        let capped = json!({ "owner": { "team": "a" }, "image": "i", "concurrency": { "pools": [{ "poolRef": { "name": "db" } }] } });
+        let task: AutomationTask = object("t", &capped);
+        caches.tasks.take(0, Event::Apply(task.clone()));
+        let run = |name: &str, status: Value| {
+            let mut run: AutomationRun = object(name, &json!({ "taskRef": { "name": "t" } }));
+            run.status = serde_json::from_value(status).unwrap();
+            caches.runs.take(0, Event::Apply(run.clone()));
+            run
+        };
+        let waiting = |name: &str| run(name, json!({ "phase": "Queued", "waitingOn": { "reason": "PoolFull", "message": "" } }));
+        let told = waiting("w");
+        assert!(caches.run_touched(&told, true).is_empty(), "it has told that it waits");
+        assert_eq!(names(&caches.run_touched(&told, false)), ["run w", "task t"], "whoever begins looks at all");
+        let mut cancelled = told.clone();
+        cancelled.spec.cancel = Some(true);
+        assert_eq!(names(&caches.run_touched(&cancelled, true)), ["run w", "task t"]);
+        let over = run("over", json!({ "phase": "Finished" }));
+        assert_eq!(names(&caches.run_touched(&over, true)), ["room in ns", "task t"]);
+        assert_eq!(names(&caches.task_touched(&task)), ["room in ns", "task t"]);
+        let mut job = Job::default();
+        job.metadata.namespace = Some("ns".to_owned());
+        job.labels_mut().insert(label::RUN.to_owned(), "w".to_owned());
+        job.annotations_mut().insert(label::HOLDS.to_owned(), "{}".to_owned());
+        assert_eq!(names(&caches.job_touched(&job)), ["room in ns", "run w"], "of another run of that name, which is gone");
+        job.owner_references_mut().push(crate::build::owned_by_run(&told, true));
+        assert_eq!(names(&caches.job_touched(&job)), ["run w"]);
+        let pool: ConcurrencyPool = object("db", &json!({ "slots": 1 }));
+        assert_eq!(names(&caches.pool_touched(&pool)), ["pool db", "room in ns", "task t"], "Ready of the task may tell of it");
+        let mut status = pool.clone();
+        caches.pools.take(0, Event::Apply(pool));
+        status.status = serde_json::from_value(json!({ "used": 1 })).unwrap();
+        assert!(caches.pools.take(0, Event::Apply(status)).is_empty(), "how it is used is no news to anybody");
     }
 
     #[test]
@@ -215,7 +285,7 @@ mod tests {
         assert_eq!(names(&caches.workflow_touched(&inner)), ["backfill of-outer", "workflow inner", "workflow outer"]);
         assert_eq!(
             names(&caches.task_touched(&task)),
-            ["backfill of-outer", "backfill of-t", "task t", "workflow inner", "workflow outer"]
+            ["backfill of-outer", "backfill of-t", "room in ns", "task t", "workflow inner", "workflow outer"]
         );
 
         let mut run: AutomationRun = object("of-outer-bf-1", &json!({ "workflowRef": { "name": "outer" }, "trigger": "Backfill" }));

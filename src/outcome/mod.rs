@@ -40,6 +40,16 @@ pub mod reason {
     pub const CANCELLED: &str = "Cancelled";
     /// It waits for another run to end.
     pub const QUEUED: &str = "Queued";
+    /// It waits, since `concurrency.max` runs of its task go on.
+    pub const MAX_REACHED: &str = "MaxReached";
+    /// It waits for slots of a pool, which others hold.
+    pub const POOL_FULL: &str = "PoolFull";
+    /// It waits for slots of a pool that has none.
+    pub const POOL_CLOSED: &str = "PoolClosed";
+    /// It waits for a pool that does not exist.
+    pub const POOL_NOT_FOUND: &str = "PoolNotFound";
+    /// It asks for more slots than the pool has.
+    pub const POOL_TOO_SMALL: &str = "PoolTooSmall";
     /// Another run of the same slot goes on.
     pub const SLOT_TAKEN: &str = "SlotTaken";
     /// The run to run again is not there, or is none that can be.
@@ -60,4 +70,16 @@ pub mod reason {
     pub const OTHER_CONTAINER_FAILED: &str = "OtherContainerFailed";
     /// A Job failed for a reason of Kubernetes that we do not know.
     pub const JOB_FAILED: &str = "JobFailed";
+
+    /// Whether a run that waits on this waits for room under a cap.
+    #[must_use]
+    pub fn is_of_caps(reason: &str) -> bool {
+        [MAX_REACHED, POOL_FULL, POOL_CLOSED, POOL_NOT_FOUND, POOL_TOO_SMALL].contains(&reason)
+    }
+
+    /// Whether a run that waits on this is in a queue.
+    #[must_use]
+    pub fn is_queue(reason: &str) -> bool {
+        reason == QUEUED || is_of_caps(reason)
+    }
 }

@@ -15,6 +15,7 @@
 pub mod automation_run;
 pub mod automation_task;
 pub mod backfill;
+pub mod concurrency_pool;
 mod identity;
 mod pause;
 mod slots;
@@ -123,6 +124,16 @@ pub enum Change {
         uid: String,
         /// The run.
         owner: OwnerReference,
+    },
+    /// Asks for room under the caps of a run's task. It is answered from the memory of whoever leads, and written nowhere: the Job
+    /// that follows is the record. To crash before that is to have asked for nothing.
+    AskForRoom {
+        /// UID of the run.
+        run_uid: String,
+        /// Its task.
+        task: String,
+        /// Whether it says already that it waits.
+        is_queued: bool,
     },
     /// Creates the Job of an attempt. The name is the lock.
     CreateJob {

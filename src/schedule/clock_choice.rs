@@ -33,16 +33,11 @@ impl ClockChoice {
 }
 
 /// Chooses Kubernetes' clock where it can keep everything that the task says, and the operator's otherwise. `schedule` is
-/// what was parsed from `written`; `now` tells which clock changes lie ahead.
+/// what was parsed from that of the `task`; `now` tells which clock changes lie ahead.
 #[must_use]
-pub fn choose(
-    schedule: &Schedule,
-    written: &api::Schedule,
-    contract: &Contract,
-    parameters: &[api::Parameter],
-    now: Timestamp,
-) -> ClockChoice {
-    let homeless = homeless(schedule, written, parameters);
+pub fn choose(schedule: &Schedule, task: &api::AutomationTaskSpec, contract: &Contract, now: Timestamp) -> ClockChoice {
+    let written = &task.schedule.clone().unwrap_or_default();
+    let homeless = homeless(schedule, written, task);
     let policy = written.policy();
     let (mut reasons, mut ways_back) = (Vec::new(), Vec::new());
     if let Some((last, others)) = homeless.split_last() {
@@ -72,7 +67,7 @@ pub fn choose(
 }
 
 /// The fields that a CronJob has nothing for.
-fn homeless(schedule: &Schedule, written: &api::Schedule, parameters: &[api::Parameter]) -> Vec<String> {
+fn homeless(schedule: &Schedule, written: &api::Schedule, task: &api::AutomationTaskSpec) -> Vec<String> {
     let of_schedule = [
         (written.policy() == ConcurrencyPolicy::Queue, "concurrencyPolicy Queue"),
         (written.catch_up_policy() == CatchUpPolicy::All, "catchUp.policy All"),
@@ -84,8 +79,12 @@ fn homeless(schedule: &Schedule, written: &api::Schedule, parameters: &[api::Par
         (schedule.overlap == OverlapPolicy::Last, "daylightSaving.overlap Last"),
     ];
     let fields = of_schedule.into_iter().filter(|(set, _)| *set).map(|(_, field)| format!("schedule.{field}"));
-    let from_slot = parameters.iter().enumerate().filter(|(_, parameter)| parameter.from_slot.is_some());
-    fields.chain(from_slot.map(|(index, _)| format!("parameters[{index}].fromSlot"))).collect()
+    let caps = task.concurrency.iter().flat_map(|concurrency| {
+        let max = concurrency.max.is_some().then(|| "concurrency.max".to_owned());
+        max.into_iter().chain((!concurrency.pools.is_empty()).then(|| "concurrency.pools".to_owned()))
+    });
+    let from_slot = task.parameters.iter().enumerate().filter(|(_, parameter)| parameter.from_slot.is_some());
+    fields.chain(from_slot.map(|(index, _)| format!("parameters[{index}].fromSlot"))).chain(caps).collect()
 }
 
 /// A run of an earlier slot that the CronJob controller does not see can go on when a slot is due.
@@ -170,7 +169,7 @@ mod tests {
         let task: AutomationTaskSpec = serde_json::from_value(task).unwrap();
         let written = task.schedule.as_ref().unwrap();
         let schedule = Schedule::parse(written, "etl", "import").unwrap();
-        choose(&schedule, written, &Contract::of(&task, 1), &task.parameters, "2026-01-15T00:00:00Z".parse().unwrap())
+        choose(&schedule, &task, &Contract::of(&task, 1), "2026-01-15T00:00:00Z".parse().unwrap())
     }
 
     fn cron_job(why: &str) -> ClockChoice {
@@ -216,6 +215,12 @@ mod tests {
             choice(&["0 5 * * *"], nightly),
             cron_job(&format!("{NATIVE}; a run ends within 17610 s of its slot, before the next one"))
         );
+    }
+
+    #[test]
+    fn caps_are_the_operators() {
+        let capped = json!({ "schedule": {}, "concurrency": { "max": 2, "pools": [{ "poolRef": { "name": "db" } }] } });
+        assert_eq!(choice(&["0 5 * * *"], capped), operator("concurrency.max and concurrency.pools have no place in a CronJob", ""));
     }
 
     #[test]

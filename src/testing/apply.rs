@@ -13,6 +13,7 @@ use super::{
     store::Denied,
 };
 use crate::{
+    admission::Answer,
     api::{
         AutomationRun, AutomationRunStatus, AutomationTask, AutomationTaskStatus, Backfill, BackfillStatus, Phase, Workflow,
         WorkflowStatus, label,
@@ -72,6 +73,7 @@ pub struct Applied {
     pub revisions_made: Vec<String>,
     pub refusals: Vec<Refusal>,
     pub wrote: Vec<Wrote>,
+    pub answer: Option<Answer>,
     ended: bool,
 }
 
@@ -201,6 +203,10 @@ impl Operator {
             Change::OwnJob { name, uid, owner } => {
                 let patch = json!({ "metadata": { "uid": uid, "labels": { label::RUN: owner.name }, "ownerReferences": [owner] } });
                 self.patch_job(cluster, name, Patch::Strategic(&patch), applied)
+            }
+            Change::AskForRoom { run_uid, task, is_queued } => {
+                applied.answer = Some(self.ask_for_room(run_uid, task, *is_queued)?);
+                Ok(())
             }
             Change::CreateJob { name, run_uid, object } => {
                 match self.send(cluster, format!("create job {name}"), |c| c.create_job(object))? {

@@ -1,13 +1,14 @@
 //! Looks at each write just before it is made, with the whole truth at hand that the operator may not have.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
+use serde_json::Value;
 
 use super::{cluster::Cluster, job_controller};
 use crate::{
-    admission,
+    admission::{self, Slots},
     api::{AutomationRun, label},
     ledger,
     plan::Change,
@@ -42,9 +43,41 @@ pub fn before(cluster: &Cluster, change: &Change) -> Option<String> {
             Some(format!("run {name} is deleted before the Job {} that it records", left.name_any()))
         }
         // One that is there is not made again.
-        Change::CreateJob { name, run_uid, .. } if cluster.jobs.get(name).is_none() => beside_another(cluster, run_uid),
+        Change::CreateJob { name, run_uid, object } if cluster.jobs.get(name).is_none() => {
+            over_a_cap(cluster, run_uid, object).or_else(|| beside_another(cluster, run_uid))
+        }
         _ => None,
     }
+}
+
+/// What is wrong with starting this run now: with those that have a Job and are not finished, or whose Job goes on although they
+/// are gone, there would be more than a cap allows. It must have been let in with what it holds.
+fn over_a_cap(cluster: &Cluster, run_uid: &str, object: &Value) -> Option<String> {
+    let run = cluster.runs.by_uid(run_uid)?;
+    let task = cluster.tasks.get(run.spec.task_name())?;
+    let needs = admission::Needs::of(task)?;
+    let job: Job = serde_json::from_value(object.clone()).ok()?;
+    let Some(own) = admission::marked(&job) else { return Some(format!("run {} starts and was not let in", run.name_any())) };
+    let mut held: BTreeMap<String, Slots> = BTreeMap::new();
+    for job in cluster.jobs.iter() {
+        let Some(owner) = job.owner_references().iter().find(|owner| owner.controller == Some(true)) else { continue };
+        let goes_on = match cluster.runs.by_uid(&owner.uid) {
+            Some(run) => !ledger::is_finished(run),
+            None => !job_controller::is_finished(job),
+        };
+        if goes_on && owner.uid != run_uid {
+            held.insert(owner.uid.clone(), admission::marked(job).unwrap_or_default());
+        }
+    }
+    let beside = i64::try_from(held.len()).unwrap_or(i64::MAX);
+    if needs.max.is_some_and(|max| beside >= max) {
+        return Some(format!("run {} starts beside {beside} others of its task", run.name_any()));
+    }
+    own.iter().find_map(|(pool, slots)| {
+        let used: i64 = held.values().filter_map(|held| held.get(pool)).sum();
+        let there = cluster.pools.get(pool).copied().unwrap_or(0);
+        (used + slots > there).then(|| format!("run {} takes {slots} of pool {pool}, of which {used} of {there} are held", run.name_any()))
+    })
 }
 
 /// What is wrong with starting this run now: another of the same slot has a Job that goes on or, where the operator is the

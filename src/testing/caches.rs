@@ -15,7 +15,7 @@ use super::{
     store::{Entry, Store},
 };
 use crate::{
-    admission,
+    admission::{self, Slots},
     api::{AutomationRun, AutomationTask, Backfill, Phase, Workflow, label},
     ledger,
     outcome::PodSeen,
@@ -135,6 +135,8 @@ pub struct Caches {
     pub jobs: Cache<Job>,
     pub pods: Cache<Pod>,
     pub backfills: Cache<Backfill>,
+    /// The pools: as they are, since nothing here is about how late that is told.
+    pub pools: Slots,
 }
 
 impl Caches {
@@ -156,6 +158,9 @@ impl Caches {
         let jobs: Vec<Arc<Job>> = jobs.into_iter().map(|entry| entry.object).collect();
         let pods: Vec<Arc<Pod>> = pods.into_iter().map(|entry| entry.object).collect();
         let backfills = self.backfills.take_all(&cluster.backfills, lags.backfills, now);
+        let rests =
+            |run: &&Arc<AutomationRun>| admission::waits_for_room(run) && run.spec.cancel != Some(true) && !is_gone(&self.runs, run);
+        let runs: Vec<Arc<AutomationRun>> = runs.into_iter().filter(|run| !rests(&run)).collect();
         let mut touched = self.touched(&tasks, &runs, &cron_jobs, &jobs, &pods);
         touched.extend(workflows.iter().flat_map(|workflow| self.workflow_touched(&workflow.name_any())));
         touched.extend(backfills.iter().map(|backfill| Key::Backfill(backfill.name_any())));
@@ -246,7 +251,9 @@ impl Caches {
                 return vec![of, Key::Run(run.name_any())];
             }
             let backfill = run.labels().get(label::BACKFILL).map(|name| Key::Backfill(name.clone()));
-            let queued = |run: &&Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued));
+            let queued = |run: &&Arc<AutomationRun>| {
+                run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Queued)) && !admission::waits_for_room(run)
+            };
             let same = |other: &&Arc<AutomationRun>| {
                 (&other.spec.task_ref, &other.spec.workflow_ref) == (&run.spec.task_ref, &run.spec.workflow_ref)
             };
@@ -260,7 +267,8 @@ impl Caches {
     }
 
     fn task_touched(&self, task: &str) -> Vec<Key> {
-        let waiting = self.runs_of(task).filter(|run| admission::is_waiting(run)).map(|run| Key::Run(run.name_any()));
+        let waiting = self.runs_of(task).filter(|run| admission::is_waiting(run) && !admission::waits_for_room(run));
+        let waiting = waiting.map(|run| Key::Run(run.name_any()));
         let backfills = self.backfills.iter().filter(|backfill| backfill.spec.task_name() == task);
         let backfills = backfills.map(|backfill| Key::Backfill(backfill.name_any()));
         let names =
@@ -282,6 +290,10 @@ impl Caches {
         let backfills = self.backfills.iter().filter(|backfill| backfill.spec.workflow_name() == Some(workflow));
         backfills.map(|backfill| Key::Backfill(backfill.name_any())).collect()
     }
+}
+
+fn is_gone(runs: &Cache<AutomationRun>, run: &AutomationRun) -> bool {
+    runs.get(&run.name_any()).is_none_or(|there| there.uid() != run.uid())
 }
 
 fn run_of(job: &Job) -> Option<Key> {

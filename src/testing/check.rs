@@ -96,7 +96,12 @@ pub fn check(planned: &Planned) -> Vec<String> {
 fn is_of_run(change: &Change) -> bool {
     matches!(
         change,
-        Change::OwnRun { .. } | Change::OwnJob { .. } | Change::CreateJob { .. } | Change::StopJob { .. } | Change::EndPod { .. }
+        Change::AskForRoom { .. }
+            | Change::OwnRun { .. }
+            | Change::OwnJob { .. }
+            | Change::CreateJob { .. }
+            | Change::StopJob { .. }
+            | Change::EndPod { .. }
     )
 }
 

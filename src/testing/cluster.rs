@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::store::{Denied, Store};
 use crate::{
+    admission::Slots,
     api::{AutomationRun, AutomationTask, Backfill, Workflow},
     outcome::Trouble,
 };
@@ -42,6 +43,8 @@ pub struct Cluster {
     pub backfills: Store<Backfill>,
     pub revisions: Store<ControllerRevision>,
     pub warnings: Vec<Warned>,
+    /// How many slots each pool has.
+    pub pools: Slots,
     /// A quota leaves no room for another Job.
     pub jobs_refused: bool,
     /// Admission refuses pods, which only an Event on their Job tells.

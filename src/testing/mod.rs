@@ -23,6 +23,7 @@ mod script;
 mod store;
 mod world;
 
+mod caps;
 mod crashes;
 mod ends;
 mod history;

@@ -11,7 +11,8 @@ use super::{
     cluster::Cluster,
 };
 use crate::{
-    api::{AutomationRun, AutomationTask, Backfill, Contract, Workflow, label},
+    admission::Source,
+    api::{AutomationRun, AutomationTask, Backfill, ConcurrencyPool, ConcurrencyPoolSpec, Contract, Workflow, label},
     build::{self, Bundle},
     graph, ledger,
     observe::{
@@ -45,6 +46,7 @@ pub fn task(cluster: &Cluster, caches: &Caches, task: Arc<AutomationTask>) -> au
         runs_gone: marks.filter(gone).cloned().collect(),
         names_taken: unadopted.filter(|job| caches.runs.get(&job.name).is_some()).map(|job| job.name.clone()).collect(),
         revisions: revisions(cluster, &task),
+        pools: caches.pools.clone(),
         backfills: caches.backfills.iter().filter(|backfill| backfill.spec.task_name() == name).cloned().collect(),
         written: Vec::new(),
         runs_made: Vec::new(),
@@ -193,6 +195,8 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
     let mut seen = automation_run::Seen {
         task: caches.tasks.get(run.spec.task_name()).cloned(),
         run: run.clone(),
+        capped: caches.tasks.get(run.spec.task_name()).is_some_and(|task| task.spec.concurrency.is_some()),
+        answer: None,
         frozen: None,
         siblings: Vec::new(),
         jobs: Vec::new(),
@@ -253,6 +257,36 @@ fn read_job(cluster: &Cluster, caches: &Caches, job: &Job) -> JobSeen {
     pods.retain(|pod| is_evidence(pod) && listed.iter().all(|there| there.uid() != pod.uid()));
     pods.extend(listed);
     JobSeen::read(job, &pods)
+}
+
+impl Source for Caches {
+    fn live_runs(&self) -> Vec<Arc<AutomationRun>> {
+        self.runs.iter().filter(|run| run.spec.task_ref.is_some() && !ledger::is_finished(run)).cloned().collect()
+    }
+
+    fn run(&self, name: &str) -> Option<Arc<AutomationRun>> {
+        self.runs.get(name).cloned()
+    }
+
+    fn task(&self, name: &str) -> Option<Arc<AutomationTask>> {
+        self.tasks.get(name).cloned()
+    }
+
+    fn marked_jobs(&self) -> Vec<Arc<Job>> {
+        self.jobs.iter().filter(|job| job.annotations().contains_key(label::HOLDS)).cloned().collect()
+    }
+
+    fn has_job(&self, run: &AutomationRun) -> bool {
+        self.jobs.iter().any(|job| job.labels().get(label::RUN) == run.metadata.name.as_ref() && belongs(job, run))
+    }
+
+    fn pools(&self) -> Vec<Arc<ConcurrencyPool>> {
+        let pool = |(name, slots): (&String, &i64)| {
+            let spec = ConcurrencyPoolSpec { slots: i32::try_from(*slots).unwrap_or(i32::MAX), description: None };
+            Arc::new(ConcurrencyPool::new(name, spec))
+        };
+        self.pools.iter().map(pool).collect()
+    }
 }
 
 fn troubles(cluster: &Cluster, job: &JobSeen) -> Vec<Trouble> {

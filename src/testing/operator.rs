@@ -14,8 +14,9 @@ use super::{
     observe,
 };
 use crate::{
+    admission::{Answer, Memory, Needs, Snapshot},
     api::{AutomationRunStatus, AutomationTaskStatus, BackfillStatus, WorkflowStatus},
-    plan::{self, Plan, automation_run, automation_task, backfill, workflow, workflow_run},
+    plan::{self, Change, Plan, automation_run, automation_task, backfill, workflow, workflow_run},
 };
 
 /// A watch that has said nothing for this long is not waited for, as in `controller::expectations`.
@@ -58,6 +59,8 @@ pub struct Operator {
     wakes: BTreeMap<Key, Timestamp>,
     failures: BTreeMap<Key, u32>,
     expected: BTreeMap<Key, (Timestamp, Vec<Wrote>)>,
+    /// Who was let in under caps.
+    memory: Memory,
     /// Plans that wait to be carried out, and since when not before. Their objects are not looked at meanwhile.
     delayed: BTreeMap<Key, (Timestamp, Planned)>,
     /// How many plans so far change something.
@@ -84,6 +87,7 @@ impl Operator {
             wakes: BTreeMap::new(),
             failures: BTreeMap::new(),
             expected: BTreeMap::new(),
+            memory: Memory::default(),
             delayed: BTreeMap::new(),
             busy_plans: 0,
             down_until: started,
@@ -103,6 +107,7 @@ impl Operator {
         self.wakes.clear();
         self.failures.clear();
         self.expected.clear();
+        self.memory = Memory::default();
         self.delayed.clear();
         self.down_until = self.down_until.max(until);
     }
@@ -115,12 +120,38 @@ impl Operator {
             self.caches = Some(caches);
         }
         let Some(caches) = &mut self.caches else { return };
+        caches.pools.clone_from(&cluster.pools);
         self.queue.extend(caches.take(cluster, &self.lags));
+        self.let_in();
         let due: Vec<Key> = self.wakes.iter().filter(|(_, at)| **at <= cluster.now).map(|(key, _)| key.clone()).collect();
         for key in due {
             self.wakes.remove(&key);
             self.queue.insert(key);
         }
+    }
+
+    /// Decides who may start under caps, as `controller::room` does when something has changed.
+    fn let_in(&mut self) {
+        let Some(caches) = &self.caches else { return };
+        let snapshot = Snapshot::read(caches, |uid| self.memory.knows(uid));
+        let admitted = self.memory.admit(&snapshot).admitted;
+        let names =
+            snapshot.runs.iter().filter(|run| admitted.iter().any(|uid| uid == run.uid())).map(|run| Key::Run(run.name().to_owned()));
+        self.queue.extend(names);
+    }
+
+    /// A run asks to be let in. Nothing where it is not there any more as it was.
+    pub fn ask_for_room(&mut self, uid: &str, task: &str, is_queued: bool) -> Result<Answer, Failure> {
+        let Some(caches) = &self.caches else { return Err(Failure::NoAnswer) };
+        let needs = caches.tasks.get(task).and_then(|task| Needs::of(task));
+        if let Some(answer) = self.memory.known(uid, needs.as_ref(), is_queued) {
+            return Ok(answer);
+        }
+        let snapshot = Snapshot::read(caches, |uid| self.memory.knows(uid));
+        let (answer, others) = self.memory.ask(uid, &snapshot);
+        let names = snapshot.runs.iter().filter(|run| others.iter().any(|uid| uid == run.uid())).map(|run| Key::Run(run.name().to_owned()));
+        self.queue.extend(names);
+        answer.ok_or(Failure::Conflict)
     }
 
     /// Whether it knows from memory alone how a pod ended: the server does not have it any more. That is lost with it.
@@ -269,8 +300,26 @@ impl Operator {
         mut seen: automation_run::Seen,
         mut plan: Plan<AutomationRunStatus>,
     ) -> Result<Option<Timestamp>, Failure> {
+        let uid = seen.run.uid().unwrap_or_default();
         let mut applied = self.apply(cluster, &plan.changes)?;
-        if !applied.refusals.is_empty() {
+        if let Some(answer) = applied.answer.take() {
+            seen.answer = Some(answer);
+            plan = plan::automation_run::plan(&seen, cluster.now);
+            let made = self.apply(cluster, &plan.changes);
+            let refused = made.as_ref().is_ok_and(|made| !made.refusals.is_empty());
+            if makes_job(&plan.changes) && !refused {
+                self.memory.sent(&uid);
+            } else if makes_job(&plan.changes) && self.memory.release(&uid) {
+                self.let_in();
+            }
+            applied = made?;
+        }
+        let waits = matches!(seen.answer, Some(Answer::Waits(_)));
+        if seen.jobs.is_empty() && !waits && !makes_job(&plan.changes) && self.memory.release(&uid) {
+            self.let_in();
+        }
+        let refused = !applied.refusals.is_empty();
+        if refused {
             seen.refusals = std::mem::take(&mut applied.refusals);
             plan = plan::automation_run::plan(&seen, cluster.now);
         }
@@ -362,4 +411,8 @@ impl Operator {
         }
         met
     }
+}
+
+fn makes_job(changes: &[Change]) -> bool {
+    changes.iter().any(|change| matches!(change, Change::CreateJob { .. }))
 }

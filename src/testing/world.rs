@@ -91,6 +91,18 @@ impl World {
         self.give_up("it never comes to an end");
     }
 
+    /// Goes on until that time.
+    pub fn run_until(&mut self, until: jiff::Timestamp) {
+        for _ in 0..TIMES {
+            self.come_to_rest(&mut |_, _| {});
+            match self.next().filter(|next| *next <= until) {
+                Some(next) => self.cluster.now = next,
+                None => return,
+            }
+        }
+        self.give_up("it does not get there");
+    }
+
     /// Lets everybody act until nothing moves at this time.
     pub fn come_to_rest(&mut self, before: &mut dyn FnMut(&World, &Key)) {
         let mut idle = 0;

@@ -13,13 +13,13 @@ run pods there, as whoever may create Jobs can.
 - apiGroups: [nightshift.dev]
   resources: [automationruns]
   verbs: [get, list, watch, create, patch, delete]
-# Workflows and backfills: read only, as tasks.
+# Workflows, backfills and pools: read only, as tasks.
 - apiGroups: [nightshift.dev]
-  resources: [workflows, backfills]
+  resources: [workflows, backfills, concurrencypools]
   verbs: [get, list, watch]
 # All that happened is written to status.
 - apiGroups: [nightshift.dev]
-  resources: [automationtasks/status, workflows/status, automationruns/status, backfills/status]
+  resources: [automationtasks/status, workflows/status, automationruns/status, backfills/status, concurrencypools/status]
   verbs: [update]
 # The operator sets no finalizers. Where the API server enforces OwnerReferencesPermissionEnforcement, making a task,
 # workflow, run or backfill the owner of what it creates (blockOwnerDeletion) asks for this verb.

@@ -140,7 +140,9 @@ fn steady((reason, message): (String, String), before: Option<&Waiting>) -> (Str
     match before {
         Some(known) if known.reason == reason => (known.reason.clone(), known.message.clone()),
         // A known trouble is not forgotten because one look in between said nothing.
-        Some(known) if reason == generic && ![generic, "Backoff", outcome::reason::QUEUED].contains(&known.reason.as_str()) => {
+        Some(known)
+            if reason == generic && ![generic, "Backoff"].contains(&known.reason.as_str()) && !outcome::reason::is_queue(&known.reason) =>
+        {
             (known.reason.clone(), known.message.clone())
         }
         _ => (reason, outcome::cut(&message, 2048)),

@@ -117,7 +117,8 @@ fn last_of<'a>(attempts: &'a [Attempt], job: &str) -> Option<&'a Attempt> {
 /// What the Job was seen to wait on: from the record or, where it ended unseen, from Events.
 fn told_wait(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus) -> Option<(String, String)> {
     let generic = outcome::starting().0;
-    let recorded = before.waiting_on.as_ref().filter(|w| ![generic, "Backoff", reason::QUEUED].contains(&w.reason.as_str()));
+    let recorded =
+        before.waiting_on.as_ref().filter(|w| ![generic, "Backoff"].contains(&w.reason.as_str()) && !reason::is_queue(&w.reason));
     if let Some(waiting) = recorded {
         return Some((waiting.reason.clone(), waiting.message.clone()));
     }

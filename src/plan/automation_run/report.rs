@@ -41,7 +41,7 @@ impl Draft {
         let phase = match (finished, running) {
             (true, _) => Phase::Finished,
             (false, true) => Phase::Running,
-            (false, false) if self.waiting.as_ref().is_some_and(|waiting| waiting.reason == reason::QUEUED) => Phase::Queued,
+            (false, false) if self.waiting.as_ref().is_some_and(|waiting| reason::is_queue(&waiting.reason)) => Phase::Queued,
             (false, false) => Phase::Pending,
         };
         let (reason, message) = match (&self.end, &self.waiting) {
@@ -111,7 +111,8 @@ fn may_be_told_later(seen: &Seen, before: &AutomationRunStatus, status: &Automat
     match status.reason.as_deref().filter(|_| first && status.outcome.is_none())? {
         // That a trouble is over is told at once.
         "Running"
-            if before.phase != Some(Phase::Running) && before.waiting_on.as_ref().is_none_or(|w| w.reason == outcome::starting().0) =>
+            if before.phase != Some(Phase::Running)
+                && before.waiting_on.as_ref().is_none_or(|w| w.reason == outcome::starting().0 || reason::is_of_caps(&w.reason)) =>
         {
             let begun = job.pods.iter().filter(|pod| pod.begun).map(PodSeen::began).max()?;
             Some(after(begun, TELL_RUNNING_SECONDS))
@@ -151,6 +152,8 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
             tell(false, "Retrying", "Retry", format!("{}{until}", waiting.message));
         } else if waiting.reason == reason::QUEUED && !known {
             tell(false, reason::QUEUED, "Queue", waiting.message.clone());
+        } else if [reason::MAX_REACHED, reason::POOL_FULL, reason::POOL_CLOSED].contains(&waiting.reason.as_str()) {
+            // The usual course of things under a cap, and there may be a thousand of them: the status says it.
         } else if waiting.reason != outcome::starting().0 && !known {
             tell(true, &waiting.reason, "Wait", waiting.message.clone());
         }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Draft, Frozen, Seen, after, cancel_reason, cancelled, created};
 use crate::{
-    admission::{self, Ahead},
+    admission::{self, Ahead, Answer, Needs, Waits},
     api::{AutomationRunStatus, AutomationTask, ConcurrencyPolicy, Contract, Outcome, ParameterValue, Waiting},
     build, ledger,
     outcome::{self, reason},
@@ -64,6 +64,18 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
     if let Some(ahead) = admission::ahead(&seen.run, &seen.siblings, policy) {
         return queued(seen, &ahead, policy);
     }
+    let holds = match room(seen) {
+        Room::Enough(holds) => holds,
+        Room::Ask => {
+            let ask = Change::AskForRoom {
+                run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
+                task: name.to_owned(),
+                is_queued: admission::waits_for_room(&seen.run),
+            };
+            return Draft { changes: vec![ask], hold: true, ..Draft::default() };
+        }
+        Room::None(waits) => return waits_for_room(before, waits),
+    };
     let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
     let until = start_until(seen, before, contract.pending_seconds, now);
     let run_name = seen.run.metadata.name.as_deref().unwrap_or_default();
@@ -82,7 +94,7 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
     let create = Change::CreateJob {
         name: job,
         run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
-        object: build::first_job(task, &seen.run, &told),
+        object: build::first_job(task, &seen.run, &told, holds.map(Needs::mark)),
     };
     // That the run can be owned shows that it is still there. A run that has only just come needs no such proof, and gets
     // its owner together with the mark of its Job.
@@ -130,11 +142,39 @@ fn queued(seen: &Seen, ahead: &Ahead, policy: ConcurrencyPolicy) -> Draft {
     Draft { waiting: Some(waiting), ..Draft::default() }
 }
 
+/// How a run stands with the caps of its task.
+enum Room<'a> {
+    /// It may start, and holds this where there are caps.
+    Enough(Option<&'a Needs>),
+    /// It has not asked in this pass.
+    Ask,
+    /// It must wait.
+    None(&'a Waits),
+}
+
+fn room(seen: &Seen) -> Room<'_> {
+    match &seen.answer {
+        Some(Answer::Granted(needs)) => Room::Enough(Some(needs)),
+        Some(Answer::Waits(waits)) => Room::None(waits),
+        None if seen.capped => Room::Ask,
+        None => Room::Enough(None),
+    }
+}
+
+/// There is no room for it. When there is, it is let in, and looked at. It is told once where it stands, and anew only when it
+/// is near the front or waits for something else.
+fn waits_for_room(before: &AutomationRunStatus, waits: &Waits) -> Draft {
+    let reason = waits.lack.reason();
+    let told = before.waiting_on.as_ref().filter(|told| waits.place > admission::NEAR && told.reason == reason);
+    let message = told.map_or_else(|| waits.message(), |told| told.message.clone());
+    Draft { waiting: Some(Waiting { reason: reason.to_owned(), message, until: None }), ..Draft::default() }
+}
+
 /// Until when it may be refused to start. The time in the queue does not count.
 fn start_until(seen: &Seen, before: &AutomationRunStatus, pending_seconds: i64, now: Timestamp) -> Timestamp {
     let known = before.waiting_on.as_ref().filter(|waiting| waiting.reason != TASK_NOT_FOUND);
     match known {
-        Some(waiting) if waiting.reason == reason::QUEUED => after(now, pending_seconds),
+        Some(waiting) if reason::is_queue(&waiting.reason) => after(now, pending_seconds),
         Some(Waiting { until: Some(until), .. }) => until.0,
         _ => after(created(&seen.run, now), pending_seconds),
     }

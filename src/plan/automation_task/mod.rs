@@ -23,6 +23,7 @@ use super::{
     slots::{Kept, Scheduled},
 };
 use crate::{
+    admission::Slots,
     api::{self, AutomationRun, AutomationTask, AutomationTaskStatus, Backfill, ClockKind, Contract, Trigger, label},
     build::{self, CronJobSpec},
     outcome::JobSeen,
@@ -46,6 +47,8 @@ pub struct Seen {
     pub names_taken: Vec<String>,
     /// Its revisions, where the definition has changed.
     pub revisions: Vec<RevisionSeen>,
+    /// How many slots the pools have that it names, as far as they exist.
+    pub pools: Slots,
     /// Its backfills.
     pub backfills: Vec<Arc<Backfill>>,
     /// CronJobs as the API server returned them from this pass's writes.
@@ -167,6 +170,10 @@ impl Scheduled for Seen {
         &self.refusals
     }
 
+    fn is_capped(&self) -> bool {
+        self.task.spec.concurrency.is_some()
+    }
+
     fn name_of(&self, slot: Timestamp, schedule: &Schedule) -> String {
         build::slot_run_name(self.task.metadata.name.as_deref().unwrap_or_default(), schedule, slot)
     }
@@ -219,7 +226,7 @@ pub(crate) fn accept(task: &AutomationTask, now: Timestamp) -> Result<Accepted, 
     let (namespace, name) = (task.metadata.namespace.as_deref().unwrap_or_default(), task.metadata.name.as_deref().unwrap_or_default());
     let schedule = Schedule::parse(written, namespace, name).map_err(|error| rejected("InvalidSchedule", error.to_string()))?;
     schedule::check_slot_values(&task.spec.parameters, &schedule.zone).map_err(|problem| rejected("InvalidParameters", problem))?;
-    let (clock, why) = match schedule::choose(&schedule, written, &contract, &task.spec.parameters, now) {
+    let (clock, why) = match schedule::choose(&schedule, &task.spec, &contract, now) {
         ClockChoice::CronJob { why } => (ClockKind::CronJob, why),
         ClockChoice::Operator { why } => (ClockKind::Operator, why),
     };

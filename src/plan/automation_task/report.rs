@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Accepted, Rejected, Seen};
 use crate::{
+    admission::{Lack, Needs},
     api::{
         AutomationRun, AutomationTaskStatus, ClockKind, CronJobRecord, LastRun, RunResult,
         condition::{self, Set, Status},
@@ -135,9 +136,10 @@ fn conditions<'a>(
             RefusalKind::Refused => ("Refused", format!("the API server refuses CronJob {}: {}", refused.name, refused.message)),
         })
     });
+    let no_room = never_room(seen);
     let trouble = match accepted {
         Err(rejected) => Some((rejected.reason, rejected.message.clone())),
-        Ok(_) => trouble,
+        Ok(_) => trouble.or_else(|| no_room.clone()),
     };
     let paused = match accepted {
         Ok(accepted) => accepted.pause.clone(),
@@ -150,6 +152,7 @@ fn conditions<'a>(
             let by_operator =
                 seen.task.status.as_ref().and_then(|status| status.clock.as_ref()).is_some_and(|c| c.kind == ClockKind::Operator);
             let message = match (goes_on, by_operator && accepted.is_err()) {
+                _ if no_room.is_some() && accepted.is_ok() => format!("{message}. Until then its runs wait"),
                 (true, _) => format!("{message}. Until then the schedule accepted before goes on"),
                 (_, true) => format!("{message}. Until then no slot starts"),
                 _ => message,
@@ -166,6 +169,17 @@ fn conditions<'a>(
     conditions.push(standing::suspended(paused.as_ref()));
     conditions.push(standing::last_run_succeeded(last));
     conditions
+}
+
+/// The pool of which no run of the task can ever get what it needs, as things are. One that is closed was closed by somebody.
+fn never_room(seen: &Seen) -> Option<(&'static str, String)> {
+    let needs = Needs::of(&seen.task)?;
+    let lack = needs.pools.into_iter().find_map(|(pool, needs)| match seen.pools.get(&pool) {
+        None => Some(Lack::NoPool(pool)),
+        Some(slots) if needs > *slots && *slots > 0 => Some(Lack::TooSmall { pool, needs, slots: *slots }),
+        Some(_) => None,
+    })?;
+    Some((lack.reason(), lack.to_string()))
 }
 
 /// What is worth an Event: Ready changed its mind.
@@ -221,6 +235,7 @@ mod tests {
             runs_gone: Vec::new(),
             names_taken: Vec::new(),
             revisions: Vec::new(),
+            pools: crate::admission::Slots::new(),
             backfills: Vec::new(),
             written: Vec::new(),
             runs_made: Vec::new(),

@@ -53,6 +53,10 @@ pub(super) trait Scheduled {
     fn runs_made(&self) -> &[String];
     /// What the API server refused in this pass.
     fn refusals(&self) -> &[Refusal];
+    /// Whether its runs may have to wait for room under a cap.
+    fn is_capped(&self) -> bool {
+        false
+    }
     /// Name of the run of a slot: the lock for it.
     fn name_of(&self, slot: Timestamp, schedule: &Schedule) -> String;
     /// The run of a slot, of that name.
@@ -161,7 +165,8 @@ impl<'a> Slots<'a> {
                 self.look_again(deadline + SignedDuration::from_secs(1));
                 return false;
             }
-            ConcurrencyPolicy::Queue => {
+            // Under a cap they queue as well, whatever the policy is.
+            policy if policy == ConcurrencyPolicy::Queue || self.seen.is_capped() => {
                 let waiting = self.seen.runs().iter().filter(|run| admission::is_live_slot(run) && admission::is_waiting(run)).count();
                 if waiting + self.changes.len() >= admission::LONGEST_QUEUE {
                     return self.leave_one(slot, (Outcome::Skipped, why::QUEUE_FULL));

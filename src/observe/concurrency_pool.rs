@@ -1,0 +1,21 @@
+//! What is known about a pool.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::{Caches, slots::InNamespace};
+use crate::{
+    admission::{Memory, Snapshot},
+    api::ConcurrencyPool,
+    plan::concurrency_pool::Seen,
+};
+
+/// All that is known about a pool, from the caches and from what was decided and is not seen yet.
+#[must_use]
+pub fn observe(caches: &Caches, memory: &Memory, pool: Arc<ConcurrencyPool>) -> Seen {
+    let namespace = pool.namespace().unwrap_or_default();
+    let snapshot = Snapshot::read(&InNamespace { caches, namespace: &namespace }, |uid| memory.knows(uid));
+    let (holders, decision) = memory.standing(&snapshot);
+    Seen { pool, holders, waiting: decision.waiting.into_iter().map(|(candidate, _)| candidate).collect() }
+}
