@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, stream};
 use kube::Client;
-use nightshift::api::{AutomationRun, AutomationTask, Backfill, Workflow};
+use nightshift::api::{AutomationRun, AutomationTask, Backfill, ConcurrencyPool, Workflow};
 use serde_json::Value;
 
 use crate::{
@@ -53,6 +53,7 @@ fn readable(stored: Value) -> Result<(), serde_json::Error> {
         Some("AutomationTask") => serde_json::from_value::<AutomationTask>(stored).map(drop),
         Some("Workflow") => serde_json::from_value::<Workflow>(stored).map(drop),
         Some("Backfill") => serde_json::from_value::<Backfill>(stored).map(drop),
+        Some("ConcurrencyPool") => serde_json::from_value::<ConcurrencyPool>(stored).map(drop),
         _ => serde_json::from_value::<AutomationRun>(stored).map(drop),
     }
 }
@@ -97,6 +98,16 @@ pub fn backfill(spec: &str) -> Value {
 pub fn backfill_named(name: &str, spec: &str) -> Value {
     let minimal = "{taskRef: {name: nightly-import}, range: {from: '2026-11-01T00:00:00Z', to: '2026-11-30T23:59:59Z'}}";
     object("Backfill", name, minimal, spec)
+}
+
+/// A pool, changed by a merge patch of its spec.
+pub fn pool(spec: &str) -> Value {
+    pool_named("warehouse", spec)
+}
+
+/// The same under another name.
+pub fn pool_named(name: &str, spec: &str) -> Value {
+    object("ConcurrencyPool", name, "{slots: 8}", spec)
 }
 
 fn object(kind: &str, name: &str, minimal: &str, patch: &str) -> Value {

@@ -115,6 +115,9 @@ async fn kubectl_explains_every_field() {
         ("abackfill.spec.range", "to\t<string> -required-"),
         ("abackfill.spec.workflowRef", "The backfill does not begin before the workflow can be run"),
         ("abackfill.spec.dryRun", "Set it to false to begin"),
+        ("atask.spec.concurrency", "as many as there are where unset"),
+        ("atask.spec.concurrency.pools", "1 where unset"),
+        ("apool.spec", "0 closes the pool"),
     ] {
         let said = explain(path).await;
         let unwrapped = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

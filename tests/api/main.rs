@@ -8,6 +8,7 @@ mod support;
 
 mod backfill;
 mod case;
+mod concurrency_pool;
 mod documentation;
 mod hostile_text;
 mod policies;

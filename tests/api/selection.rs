@@ -10,7 +10,7 @@ use nightshift::api::{AutomationRun, AutomationTask, Backfill};
 use serde_json::json;
 
 use crate::{
-    case::{backfill_named, run_named, task_named, workflow_named},
+    case::{backfill_named, pool_named, run_named, task_named, workflow_named},
     server::{Keep, create, patch_status},
     support::{eventually, install_crds, kubectl_ok, operator_client, with_temp_namespace},
 };
@@ -118,6 +118,7 @@ async fn short_names_and_the_category_print_columns() {
         let of_workflow = backfill_named("of-workflow", "{taskRef: null, workflowRef: {name: prices}}");
         create(&client, &namespace, &of_workflow, Keep::Stored).await.expect("a backfill");
         create(&client, &namespace, &workflow_named("nightly", "{}"), Keep::Stored).await.expect("a workflow");
+        create(&client, &namespace, &pool_named("warehouse", "{slots: 8}"), Keep::Stored).await.expect("a pool");
         let get = async |what: &str, wide: &str| {
             let table = kubectl_ok(&["get", what, "--namespace", &namespace, "--output", wide], None).await;
             let title = table.lines().find(|line| line.starts_with("NAME")).unwrap_or_default().to_owned();
@@ -133,6 +134,7 @@ async fn short_names_and_the_category_print_columns() {
         let (title, table) = get("abackfill", "wide").await;
         assert_eq!(title, "NAME RUNS PHASE PROGRESS FAILED OUTCOME AGE MESSAGE");
         assert!(table.contains("import-that-is-not") && table.contains("prices"), "{table}");
+        assert_eq!(get("apool", "").await.0, "NAME SLOTS USED QUEUED AGE");
         assert_eq!(get("awf", "").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE");
         assert_eq!(get("awf", "wide").await.0, "NAME SCHEDULE NEXT STEPS LAST OUTCOME OWNER READY AGE ACTIVE STATUS");
         let (_, all) = get("nightshift", "name").await;
@@ -141,6 +143,7 @@ async fn short_names_and_the_category_print_columns() {
             "automationrun.nightshift.dev/import-1\n",
             "backfill.nightshift.dev/november\n",
             "workflow.nightshift.dev/nightly\n",
+            "concurrencypool.nightshift.dev/warehouse\n",
         ] {
             assert!(all.contains(one), "{one} in {all}");
         }

@@ -56,6 +56,7 @@ fn url(namespace: &str, object: &Value) -> String {
         Some("AutomationTask") => "automationtasks",
         Some("AutomationRun") => "automationruns",
         Some("Backfill") => "backfills",
+        Some("ConcurrencyPool") => "concurrencypools",
         Some("Workflow") => "workflows",
         other => panic!("not a kind of ours: {other:?}"),
     };

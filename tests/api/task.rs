@@ -57,6 +57,7 @@ retry:
   onTimeout: false
   backoff: {initialSeconds: 30, factorPercent: 200, maxSeconds: 600, jitterPercent: 10}
 timeouts: {attemptSeconds: 1800, pendingSeconds: 600, runSeconds: 14400}
+concurrency: {max: 3, priority: -5, pools: [{poolRef: {name: warehouse}, slots: 2}]}
 history: {succeeded: 5, failed: 20}
 template:
   metadata:

@@ -9,6 +9,7 @@
 mod support;
 
 mod backfills;
+mod concurrency;
 mod examples;
 mod frozen;
 mod operator_clock;

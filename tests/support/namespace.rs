@@ -57,8 +57,8 @@ async fn dump(namespace: &str) {
         eprintln!("--- kubectl {}", args.join(" "));
         eprintln!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     };
-    run(&["get", "automationtasks,workflows,automationruns,backfills,cronjobs,jobs,pods", "--output", "wide"]).await;
+    run(&["get", "automationtasks,workflows,automationruns,backfills,concurrencypools,cronjobs,jobs,pods", "--output", "wide"]).await;
     run(&["get", "events", "--sort-by", ".metadata.creationTimestamp"]).await;
     run(&["logs", "--selector", nightshift::api::label::SELECTOR, "--all-containers", "--prefix", "--tail", "20"]).await;
-    run(&["get", "automationtasks,workflows,automationruns,backfills,cronjobs,jobs,pods", "--output", "yaml"]).await;
+    run(&["get", "automationtasks,workflows,automationruns,backfills,concurrencypools,cronjobs,jobs,pods", "--output", "yaml"]).await;
 }
