@@ -26,7 +26,7 @@ leave() {
   if [ "$status" != 0 ]; then
     say "  what is known:"
     {
-      in_namespace get automationtasks,automationruns,backfills,cronjobs,jobs,pods -o wide
+      in_namespace get automationtasks,automationruns,backfills,concurrencypools,cronjobs,jobs,pods -o wide
       in_namespace get events --sort-by=.lastTimestamp | tail -n 20
       in_system get deployments,pods -o wide
     } 2>&1 || true
