@@ -12,7 +12,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
     core::NamespaceResourceScope,
 };
-use nightshift::api::{AutomationRun, AutomationTask, Workflow};
+use nightshift::api::{AutomationRun, AutomationTask, ConcurrencyPool, Workflow};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -40,6 +40,7 @@ pub async fn empty(client: &Client, name: &str) -> anyhow::Result<()> {
     delete_all::<CronJob>(client, name, &by_owner).await?;
     delete_all::<AutomationTask>(client, name, &by_owner).await?;
     delete_all::<Workflow>(client, name, &by_owner).await?;
+    delete_all::<ConcurrencyPool>(client, name, &by_owner).await?;
     delete_all::<AutomationRun>(client, name, &by_owner).await?;
     delete_all::<Job>(client, name, &by_owner).await?;
     // At once: the garbage collector takes them one by one, and there is no container to wait for.

@@ -3,6 +3,7 @@
 mod active;
 mod backlog;
 mod idle;
+mod pool;
 mod restart;
 mod schedule;
 mod throughput;
@@ -45,6 +46,11 @@ pub const ALL: &[Case] = &[
         name: "throughput",
         what: "1,000 runs at once beside 1,000 bare Jobs; operator CPU, start delay",
         run: |b| throughput::measure(b).boxed(),
+    },
+    Case {
+        name: "pool",
+        what: "1,000 runs at once through a pool of 50 slots: writes and operator CPU each",
+        run: |b| pool::measure(b).boxed(),
     },
     Case {
         name: "workflow",

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::ensure;
 use jiff::Timestamp;
+use nightshift::api::{ConcurrencyPool, ConcurrencyPoolSpec};
 use serde_json::{Value, json};
 
 use super::{Bench, Usage, in_namespace, own, requests_per_run};
@@ -68,8 +69,20 @@ async fn bare(bench: &Bench, namespace: &str, spec: &Value) -> anyhow::Result<Me
 
 /// A thousand runs at once, of a hundred tasks.
 pub async fn thousand_runs(bench: &Bench, namespace: &str) -> anyhow::Result<Measured> {
+    thousand_runs_through(bench, namespace, None).await
+}
+
+/// The same, each of which needs one of so many slots of a pool.
+pub async fn thousand_runs_through(bench: &Bench, namespace: &str, slots: Option<i32>) -> anyhow::Result<Measured> {
     namespace::ensure(&bench.cluster.client, namespace).await?;
-    let tasks = (0..TASKS).map(|n| objects::task(&format!("task-{n:03}"), objects::ENDS, None)).collect::<anyhow::Result<_>>()?;
+    let mut tasks = (0..TASKS).map(|n| objects::task(&format!("task-{n:03}"), objects::ENDS, None)).collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(slots) = slots {
+        let pools: kube::Api<ConcurrencyPool> = bench.api(namespace);
+        load::create_all(&pools, [ConcurrencyPool::new("pool", ConcurrencyPoolSpec { slots, description: None })]).await?;
+        for task in &mut tasks {
+            task.spec.concurrency = Some(serde_json::from_value(json!({ "pools": [{ "poolRef": { "name": "pool" } }] }))?);
+        }
+    }
     bench.armed_tasks(namespace, tasks).await?;
     let runs = (0..RUNS).map(|n| objects::run(&format!("run-{n:04}"), &format!("task-{:03}", n % TASKS))).collect::<anyhow::Result<_>>()?;
     let mark = bench.cluster.audit.mark().await?;
