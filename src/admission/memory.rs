@@ -37,9 +37,12 @@ pub struct Memory {
 
 #[derive(Clone, Debug, Default)]
 struct Granted {
+    run: String,
     needs: Arc<Needs>,
     /// Whether its Job may be there: it was sent, and not refused.
     sent: bool,
+    /// Whether the run is gone, and its Job may be there.
+    lost: bool,
 }
 
 impl Memory {
@@ -77,15 +80,22 @@ impl Memory {
     pub fn admit(&mut self, snapshot: &Snapshot) -> Decision {
         let runs: BTreeMap<&str, &RunSeen> = snapshot.runs.iter().map(|run| (run.uid(), run)).collect();
         let has_begun = |run: &RunSeen| matches!(run.stage, Stage::Holds(_));
-        self.granted.retain(|uid, _| runs.get(uid.as_str()).is_some_and(|run| !has_begun(run)));
+        // Of a run that is gone the Job goes on until it is collected, also where it was not seen yet.
+        let goes_on = |uid: &String| !snapshot.over.contains(uid) && !snapshot.shown.contains(uid);
+        self.granted.retain(|uid, granted| {
+            granted.lost = !runs.contains_key(uid.as_str());
+            if granted.lost { granted.sent && goes_on(uid) } else { !has_begun(runs[uid.as_str()]) }
+        });
         self.asked.retain(|uid| runs.get(uid.as_str()).is_some_and(|run| matches!(run.stage, Stage::New | Stage::Waits)));
         let decision = decide(&snapshot.pools, &self.holders(snapshot), self.candidates(snapshot));
         let last = decision.waiting.iter().map(|(one, waits)| (one.needs.task.clone(), (one.needs.clone(), waits.clone())));
         self.last = last.collect();
         for uid in &decision.admitted {
             self.asked.remove(uid);
-            let needs = runs.get(uid.as_str()).map(|run| run.needs.clone()).unwrap_or_default();
-            self.granted.insert(uid.clone(), Granted { needs, sent: false });
+            if let Some(run) = runs.get(uid.as_str()) {
+                let granted = Granted { run: run.name().to_owned(), needs: run.needs.clone(), ..Granted::default() };
+                self.granted.insert(uid.clone(), granted);
+            }
         }
         decision
     }
@@ -110,6 +120,21 @@ impl Memory {
     pub fn release(&mut self, uid: &str) -> bool {
         self.asked.remove(uid);
         self.granted.get(uid).is_some_and(|granted| !granted.sent) && self.granted.remove(uid).is_some()
+    }
+
+    /// Runs that are gone and whose Jobs may be there and were not seen: UID and name. Somebody has to ask the API server.
+    pub fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.granted.iter().filter(|(_, granted)| granted.lost).map(|(uid, granted)| (uid.as_str(), granted.run.as_str()))
+    }
+
+    /// The API server has no Job of that run.
+    pub fn forget(&mut self, uid: &str) {
+        self.granted.remove(uid);
+    }
+
+    /// Those that were let in and are not seen to have begun: UID and name.
+    pub fn granted(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.granted.iter().map(|(uid, granted)| (uid.as_str(), granted.run.as_str()))
     }
 
     /// Whether it was asked by the run of that UID, or has let it in.
@@ -140,7 +165,9 @@ impl Memory {
             .runs
             .iter()
             .filter_map(|run| Some(Holder { run: run.name().to_owned(), task: run.run.spec.task_name().to_owned(), pools: held(run)? }));
-        let mut holders: Vec<Holder> = holders.chain(snapshot.orphans.iter().cloned()).collect();
+        let lost = self.granted.values().filter(|granted| granted.lost);
+        let lost = lost.map(|lost| Holder { run: lost.run.clone(), task: lost.needs.task.clone(), pools: lost.needs.pools.clone() });
+        let mut holders: Vec<Holder> = holders.chain(snapshot.orphans.iter().cloned()).chain(lost).collect();
         holders.sort_by(|a, b| a.run.cmp(&b.run));
         holders
     }

@@ -1,11 +1,15 @@
 //! What is seen of the runs of a namespace that are under caps.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 
 use super::{
     decide::Holder,
+    memory::Memory,
     needs::{Needs, Slots, marked},
 };
 use crate::{
@@ -77,6 +81,10 @@ pub struct Snapshot {
     pub runs: Vec<RunSeen>,
     /// Jobs that go on although their run is gone: what they hold is free when they are gone too.
     pub orphans: Vec<Holder>,
+    /// UIDs of runs whose marked Jobs are seen.
+    pub shown: BTreeSet<String>,
+    /// UIDs of runs that were let in and are seen to be finished.
+    pub over: BTreeSet<String>,
 }
 
 /// Whether the run says that it waits for room under a cap.
@@ -88,9 +96,10 @@ pub fn waits_for_room(run: &AutomationRun) -> bool {
 
 impl Snapshot {
     /// Reads it. An old view may show as held what is free, never the other way round: a run that is seen to be finished is
-    /// so, and what is not seen yet to have begun stands in [`super::Memory`]. Runs that this `knows` are told in any case.
+    /// so, and what is not seen yet to have begun stands in the memory. Runs that the
+    /// memory knows of are told in any case.
     #[must_use]
-    pub fn read(source: &impl Source, knows: impl Fn(&str) -> bool) -> Self {
+    pub fn read(source: &impl Source, memory: &Memory) -> Self {
         let pools = source.pools();
         let pools = pools.iter().map(|pool| (pool.metadata.name.clone().unwrap_or_default(), i64::from(pool.spec.slots))).collect();
         let mut snapshot = Self { pools, ..Self::default() };
@@ -99,6 +108,7 @@ impl Snapshot {
             let Some(slots) = marked(&job) else { continue };
             let owners = job.metadata.owner_references.iter().flatten();
             let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { continue };
+            snapshot.shown.insert(owner.uid.clone());
             match source.run(&owner.name).filter(|run| run.metadata.uid.as_ref() == Some(&owner.uid)) {
                 Some(run) if ledger::is_finished(&run) => {}
                 // A later attempt is made from the first one, and holds the same.
@@ -110,6 +120,10 @@ impl Snapshot {
                 None => {}
             }
         }
+        let is_over = |uid: &str, name: &str| {
+            source.run(name).is_some_and(|run| run.metadata.uid.as_deref() == Some(uid) && ledger::is_finished(&run))
+        };
+        snapshot.over = memory.granted().filter(|(uid, name)| is_over(uid, name)).map(|(uid, _)| uid.to_owned()).collect();
         let mut tasks: BTreeMap<String, Option<Arc<Needs>>> = BTreeMap::new();
         for run in source.live_runs() {
             let task = run.spec.task_name();
@@ -119,7 +133,7 @@ impl Snapshot {
             let needs = tasks.get(task).cloned().flatten();
             let mark = held.remove(run.metadata.uid.as_deref().unwrap_or_default());
             let waits = waits_for_room(&run);
-            if needs.is_none() && mark.is_none() && !waits && !run.metadata.uid.as_deref().is_some_and(&knows) {
+            if needs.is_none() && mark.is_none() && !waits && !run.metadata.uid.as_deref().is_some_and(|uid| memory.knows(uid)) {
                 continue;
             }
             let needs = needs.unwrap_or_else(|| Arc::new(Needs { task: task.to_owned(), ..Needs::default() }));

@@ -281,7 +281,7 @@ pub struct AutomationRunStatus {
 pub enum Phase {
     /// No attempt has begun to run.
     Pending,
-    /// It waits for another run to end.
+    /// It waits for another run to end, or for room under a cap.
     Queued,
     /// An attempt runs, or waits to be tried again.
     Running,

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use super::{Context, Error};
 use crate::{
     admission::{Answer, Decision, Memory, NEAR, Needs, Snapshot, Source},
     api::ConcurrencyPool,
+    build,
     observe::{Caches, InNamespace, Touched},
     plan::concurrency_pool::Seen,
 };
@@ -30,6 +31,11 @@ const TELL_PLACES: Duration = Duration::from_secs(10);
 const FOR_EACH: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 const FEW: usize = 50;
+/// How long what the one before us has sent may be on its way still. Its gate sends nothing once the lease is gone, and a lease
+/// that was given back can be ours at once.
+const SETTLE: Duration = Duration::from_secs(1);
+/// When the Job of a run that is gone is asked for once more.
+const FIND_AGAIN: Duration = Duration::from_secs(5);
 /// How long the caches are waited for before a run has to ask again.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// By when they show all but what is gone.
@@ -41,13 +47,21 @@ pub(super) struct Room {
     /// Namespaces of which the caches were found to show what was there when this process began to lead.
     caught_up: Mutex<BTreeSet<String>>,
     catching_up: tokio::sync::Mutex<()>,
+    /// When somebody first asked.
+    begun: OnceLock<Instant>,
     /// Where what has to be looked at is sent.
     touched: UnboundedSender<Touched>,
 }
 
 impl Room {
     pub(super) fn new(touched: UnboundedSender<Touched>) -> Self {
-        Self { namespaces: Mutex::default(), caught_up: Mutex::default(), catching_up: tokio::sync::Mutex::default(), touched }
+        Self {
+            namespaces: Mutex::default(),
+            caught_up: Mutex::default(),
+            catching_up: tokio::sync::Mutex::default(),
+            begun: OnceLock::new(),
+            touched,
+        }
     }
 
     /// A run of that UID and task asks to be let in, that says already that it waits or not.
@@ -63,12 +77,20 @@ impl Room {
             let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
             namespaces.entry(namespace.to_owned()).or_default().known(uid, needs.as_ref(), is_queued)
         };
-        if let Some(answer) = known {
-            return Ok(answer);
-        }
-        let (answer, others) = self.with(&context.caches, namespace, |memory, snapshot| memory.ask(uid, snapshot));
+        let (answer, others) = match known {
+            Some(answer) => (Some(answer), Vec::new()),
+            None => self.with(&context.caches, namespace, |memory, snapshot| {
+                let answer = memory.ask(uid, snapshot);
+                if memory.lost().next().is_some() {
+                    // It may wait for a Job that is not there any more.
+                    let _ = self.touched.send(Touched::Room(namespace.to_owned()));
+                }
+                answer
+            }),
+        };
         self.look_at(&context.caches, namespace, &others);
-        if matches!(answer, Some(Answer::Granted(_))) {
+        if !is_queued || !others.is_empty() {
+            // Who holds, or waits, is another one now.
             self.look_at_pools(&context.caches, namespace);
         }
         // It is not there any more, as far as the caches know, or is on its way out.
@@ -120,6 +142,7 @@ impl Room {
             let mut longest = 0;
             for namespace in namespaces {
                 let Some(decision) = self.decide_once(&context.caches, &namespace) else { continue };
+                self.find_lost(context, &namespace).await;
                 self.look_at(&context.caches, &namespace, &decision.admitted);
                 self.look_at_pools(&context.caches, &namespace);
                 longest = longest.max(decision.waiting.len());
@@ -153,18 +176,46 @@ impl Room {
             return None;
         }
         let asked = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).is_some_and(Memory::is_asked);
-        if !asked && !here.has_queue() {
+        let lost = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).is_some_and(|m| m.lost().next().is_some());
+        if !asked && !lost && !here.has_queue() {
             self.look_at_pools(caches, namespace);
             return None;
         }
         Some(self.with(caches, namespace, Memory::admit))
     }
 
+    /// Asks the API server for the Jobs of runs that are gone, where nobody has seen them: they hold room as long as they are there.
+    async fn find_lost(&self, context: &Context, namespace: &str) {
+        let lost: Vec<(String, String)> = {
+            let namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+            let lost = namespaces.get(namespace).into_iter().flat_map(Memory::lost);
+            lost.map(|(uid, run)| (uid.to_owned(), build::job_name(run, 1))).collect()
+        };
+        if lost.is_empty() {
+            return;
+        }
+        let here = InNamespace { caches: &context.caches, namespace };
+        let mut wait = FIND_AGAIN;
+        for (uid, job) in lost {
+            if here.has_no_job(&context.client, &job).await.unwrap_or(false) {
+                let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+                namespaces.entry(namespace.to_owned()).or_default().forget(&uid);
+                wait = Duration::ZERO;
+            }
+        }
+        // The watch may tell of them first, and then this finds nothing to do.
+        let (touched, namespace) = (self.touched.clone(), namespace.to_owned());
+        tokio::spawn(async move {
+            sleep(wait).await;
+            let _ = touched.send(Touched::Room(namespace));
+        });
+    }
+
     /// Looks and decides without anybody in between.
     fn with<T>(&self, caches: &Caches, namespace: &str, decide: impl FnOnce(&mut Memory, &Snapshot) -> T) -> T {
         let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = namespaces.entry(namespace.to_owned()).or_default();
-        let snapshot = Snapshot::read(&InNamespace { caches, namespace }, |uid| memory.knows(uid));
+        let snapshot = Snapshot::read(&InNamespace { caches, namespace }, memory);
         decide(memory, &snapshot)
     }
 
@@ -203,6 +254,8 @@ impl Room {
         if self.is_caught_up(namespace) {
             return Ok(());
         }
+        let begun = *self.begun.get_or_init(Instant::now);
+        sleep_until(begun + SETTLE).await;
         // All that ask wait for the one that looks.
         let _alone = self.catching_up.lock().await;
         if self.is_caught_up(namespace) {
@@ -304,7 +357,7 @@ mod tests {
         let (context, _looked_at) = context();
         one_slot(&context);
         let (answer, ()) = tokio::join!(context.room.ask(&context, "ns", ("uid-b", "t", false)), async {
-            sleep(Duration::from_millis(150)).await;
+            sleep(SETTLE + Duration::from_millis(150)).await;
             tell_of_a(&context);
         });
         let Answer::Waits(waits) = answer.unwrap() else { panic!("the slot is taken by a run that the caches had not shown") };

@@ -15,7 +15,7 @@ use crate::{
 #[must_use]
 pub fn observe(caches: &Caches, memory: &Memory, pool: Arc<ConcurrencyPool>) -> Seen {
     let namespace = pool.namespace().unwrap_or_default();
-    let snapshot = Snapshot::read(&InNamespace { caches, namespace: &namespace }, |uid| memory.knows(uid));
+    let snapshot = Snapshot::read(&InNamespace { caches, namespace: &namespace }, memory);
     let (holders, decision) = memory.standing(&snapshot);
     Seen { pool, holders, waiting: decision.waiting.into_iter().map(|(candidate, _)| candidate).collect() }
 }

@@ -58,8 +58,9 @@ impl InNamespace<'_> {
     /// All runs that go on and all Jobs of runs, as the server has them now: what the caches have to show before anybody is let in.
     /// Those of whoever begins to lead were filled while another one led, and may not show yet whom that one let in.
     ///
-    /// A write of that one which is on its way still is not seen by anybody. The gate sends none after its lease has ended, and
-    /// the next lease begins seconds later.
+    /// A race remains that no look can close: what that one has sent and what arrives only after this is not seen by anybody.
+    /// Whoever asks waits a moment first; a write that takes longer to arrive, or a process that is frozen just before it sends
+    /// one, could let one in too many.
     ///
     /// # Errors
     /// Where the API server would not answer.
@@ -82,6 +83,14 @@ impl InNamespace<'_> {
                 None => return Ok(all),
             }
         }
+    }
+
+    /// Whether the server has no Job of that name.
+    ///
+    /// # Errors
+    /// Where the API server would not answer.
+    pub async fn has_no_job(&self, client: &Client, name: &str) -> Result<bool, Error> {
+        self.is_gone(client, &There { is_job: true, name: name.to_owned(), version: None }).await
     }
 
     /// Whether the caches show it, or something newer of that name.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     admission::{Answer, Memory, Needs, Snapshot},
     api::{AutomationRunStatus, AutomationTaskStatus, BackfillStatus, WorkflowStatus},
+    build,
     plan::{self, Change, Plan, automation_run, automation_task, backfill, workflow, workflow_run},
 };
 
@@ -122,7 +123,7 @@ impl Operator {
         let Some(caches) = &mut self.caches else { return };
         caches.pools.clone_from(&cluster.pools);
         self.queue.extend(caches.take(cluster, &self.lags));
-        self.let_in();
+        self.let_in(cluster);
         let due: Vec<Key> = self.wakes.iter().filter(|(_, at)| **at <= cluster.now).map(|(key, _)| key.clone()).collect();
         for key in due {
             self.wakes.remove(&key);
@@ -131,9 +132,18 @@ impl Operator {
     }
 
     /// Decides who may start under caps, as `controller::room` does when something has changed.
-    fn let_in(&mut self) {
+    fn let_in(&mut self, cluster: &Cluster) {
         let Some(caches) = &self.caches else { return };
-        let snapshot = Snapshot::read(caches, |uid| self.memory.knows(uid));
+        let lost: Vec<String> = self
+            .memory
+            .lost()
+            .filter(|(_, run)| cluster.jobs.get(&build::job_name(run, 1)).is_none())
+            .map(|(uid, _)| uid.to_owned())
+            .collect();
+        for uid in lost {
+            self.memory.forget(&uid);
+        }
+        let snapshot = Snapshot::read(caches, &self.memory);
         let admitted = self.memory.admit(&snapshot).admitted;
         let names =
             snapshot.runs.iter().filter(|run| admitted.iter().any(|uid| uid == run.uid())).map(|run| Key::Run(run.name().to_owned()));
@@ -147,7 +157,7 @@ impl Operator {
         if let Some(answer) = self.memory.known(uid, needs.as_ref(), is_queued) {
             return Ok(answer);
         }
-        let snapshot = Snapshot::read(caches, |uid| self.memory.knows(uid));
+        let snapshot = Snapshot::read(caches, &self.memory);
         let (answer, others) = self.memory.ask(uid, &snapshot);
         let names = snapshot.runs.iter().filter(|run| others.iter().any(|uid| uid == run.uid())).map(|run| Key::Run(run.name().to_owned()));
         self.queue.extend(names);
@@ -310,13 +320,13 @@ impl Operator {
             if makes_job(&plan.changes) && !refused {
                 self.memory.sent(&uid);
             } else if makes_job(&plan.changes) && self.memory.release(&uid) {
-                self.let_in();
+                self.let_in(cluster);
             }
             applied = made?;
         }
         let waits = matches!(seen.answer, Some(Answer::Waits(_)));
         if seen.jobs.is_empty() && !waits && !makes_job(&plan.changes) && self.memory.release(&uid) {
-            self.let_in();
+            self.let_in(cluster);
         }
         let refused = !applied.refusals.is_empty();
         if refused {

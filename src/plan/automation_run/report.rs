@@ -152,8 +152,8 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
             tell(false, "Retrying", "Retry", format!("{}{until}", waiting.message));
         } else if waiting.reason == reason::QUEUED && !known {
             tell(false, reason::QUEUED, "Queue", waiting.message.clone());
-        } else if [reason::MAX_REACHED, reason::POOL_FULL, reason::POOL_CLOSED].contains(&waiting.reason.as_str()) {
-            // The usual course of things under a cap, and there may be a thousand of them: the status says it.
+        } else if reason::is_of_caps(&waiting.reason) {
+            // There may be a thousand of them: the status says it, and where it can never be had, an Event of the task too.
         } else if waiting.reason != outcome::starting().0 && !known {
             tell(true, &waiting.reason, "Wait", waiting.message.clone());
         }
