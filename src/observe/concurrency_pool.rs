@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::{Caches, slots::InNamespace};
 use crate::{
-    admission::{Memory, Snapshot},
+    admission::Memory,
     api::ConcurrencyPool,
     plan::concurrency_pool::Seen,
 };
@@ -15,7 +15,6 @@ use crate::{
 #[must_use]
 pub fn observe(caches: &Caches, memory: &Memory, pool: Arc<ConcurrencyPool>) -> Seen {
     let namespace = pool.namespace().unwrap_or_default();
-    let snapshot = Snapshot::read(&InNamespace { caches, namespace: &namespace }, memory);
-    let (holders, decision) = memory.standing(&snapshot);
+    let (holders, decision) = memory.standing(&InNamespace { caches, namespace: &namespace });
     Seen { pool, holders, waiting: decision.waiting.into_iter().map(|(candidate, _)| candidate).collect() }
 }
