@@ -107,7 +107,8 @@ pub fn job_frees(job: &Job, is_gone: bool, run: Option<&AutomationRun>) -> bool 
 /// Whether an edit of the task may change who is let in.
 #[must_use]
 pub fn task_frees(before: Option<&AutomationTask>, now: &AutomationTask) -> bool {
-    let told = |task: &AutomationTask| (task.metadata.uid.clone(), task.metadata.deletion_timestamp.is_some(), task.spec.concurrency.clone());
+    let told =
+        |task: &AutomationTask| (task.metadata.uid.clone(), task.metadata.deletion_timestamp.is_some(), task.spec.concurrency.clone());
     before.is_none_or(|before| told(before) != told(now))
 }
 

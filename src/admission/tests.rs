@@ -209,8 +209,7 @@ fn with_status(run: &Arc<AutomationRun>, status: &Value) -> Arc<AutomationRun> {
 fn job_of(run: &str, mark: Option<&str>) -> Arc<Job> {
     let annotations = mark.map_or(json!({}), |mark| json!({ label::HOLDS: mark }));
     let owner = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationRun", "name": run, "uid": format!("uid-{run}"), "controller": true });
-    let meta =
-        json!({ "name": format!("{run}-1"), "labels": { label::TASK: "t", label::RUN: run }, "annotations": annotations, "ownerReferences": [owner] });
+    let meta = json!({ "name": format!("{run}-1"), "labels": { label::TASK: "t", label::RUN: run }, "annotations": annotations, "ownerReferences": [owner] });
     Arc::new(serde_json::from_value(json!({ "metadata": meta })).unwrap())
 }
 

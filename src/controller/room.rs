@@ -528,7 +528,10 @@ mod tests {
     async fn a_run_whose_job_was_not_sent_or_was_refused_gives_back_its_room_and_no_other() {
         assert_eq!(starts(|request| if *request.method() == Method::PATCH { says(409, "Conflict") } else { kept() }).await, (false, true));
         assert_eq!(starts(|request| if *request.method() == Method::PATCH { kept() } else { says(403, "Forbidden") }).await, (true, true));
-        assert_eq!(starts(|request| if *request.method() == Method::PATCH { kept() } else { says(500, "InternalError") }).await, (false, false));
+        assert_eq!(
+            starts(|request| if *request.method() == Method::PATCH { kept() } else { says(500, "InternalError") }).await,
+            (false, false)
+        );
         assert_eq!(starts(|_| kept()).await, (true, false));
     }
 

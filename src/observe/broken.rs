@@ -30,7 +30,11 @@ impl Broken {
             }
             Told::Broken { error, .. } => {
                 tracing::error!(kind = %K::kind(&()), namespace, name, error, "a stored object does not parse and is left alone; correct it or delete it");
-                if is_gone { all.remove(&key) } else { all.insert(key, version.unwrap_or_default()) };
+                if is_gone {
+                    all.remove(&key)
+                } else {
+                    all.insert(key, version.unwrap_or_default())
+                };
                 None
             }
         }

@@ -226,9 +226,7 @@ impl Caches {
     /// Most updates of a task are of its status, and change nothing for those that wait for room.
     pub(super) fn take_task(&self, watch: usize, event: Event<AutomationTask>) -> Vec<Touched> {
         let frees = match &event {
-            Event::Apply(now) => {
-                task_frees(self.tasks.get(&now.namespace().unwrap_or_default(), &now.name_any()).as_deref(), now)
-            }
+            Event::Apply(now) => task_frees(self.tasks.get(&now.namespace().unwrap_or_default(), &now.name_any()).as_deref(), now),
             _ => true,
         };
         self.tasks.take(watch, event).iter().flat_map(|task| self.task_touched(task, frees)).collect()
@@ -284,11 +282,7 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         let scope = scope.as_deref();
         let ours = Config::default().labels(label::SELECTOR);
         let own = caches.clone();
-        watches.push(
-            told(client, scope, Config::default(), caches.clone())
-                .map(move |event| own.take_task(index, event))
-                .boxed(),
-        );
+        watches.push(told(client, scope, Config::default(), caches.clone()).map(move |event| own.take_task(index, event)).boxed());
         let own = caches.clone();
         watches.push(
             told(client, scope, Config::default(), caches.clone())
@@ -351,12 +345,7 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
 }
 
 /// What a watch tells of a kind.
-fn told<K>(
-    client: &Client,
-    namespace: Option<&str>,
-    config: Config,
-    caches: Arc<Caches>,
-) -> impl futures::Stream<Item = Event<K>> + use<K>
+fn told<K>(client: &Client, namespace: Option<&str>, config: Config, caches: Arc<Caches>) -> impl futures::Stream<Item = Event<K>> + use<K>
 where
     K: Watched<Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {

@@ -5,11 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::{Caches, slots::InNamespace};
-use crate::{
-    admission::Memory,
-    api::ConcurrencyPool,
-    plan::concurrency_pool::Seen,
-};
+use crate::{admission::Memory, api::ConcurrencyPool, plan::concurrency_pool::Seen};
 
 /// All that is known about a pool, from the caches and from what was decided and is not seen yet.
 #[must_use]

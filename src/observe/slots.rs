@@ -182,11 +182,13 @@ mod tests {
     fn jobs_that_have_ended_are_not_looked_at_with_those_that_hold_room() {
         let caches = Caches::new(1);
         let here = InNamespace { caches: &caches, namespace: "ns" };
-        let run: AutomationRun =
-            serde_json::from_value(json!({ "metadata": { "name": "r", "namespace": "ns", "uid": "u" }, "spec": { "taskRef": { "name": "t" } } }))
-                .unwrap();
+        let run: AutomationRun = serde_json::from_value(
+            json!({ "metadata": { "name": "r", "namespace": "ns", "uid": "u" }, "spec": { "taskRef": { "name": "t" } } }),
+        )
+        .unwrap();
         let job = |conditions: Value| -> Job {
-            let owner = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationRun", "name": "r", "uid": "u", "controller": true });
+            let owner =
+                json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationRun", "name": "r", "uid": "u", "controller": true });
             let labels = json!({ label::RUN: "r", label::TASK: "t" });
             let meta = json!({ "name": "r-1", "namespace": "ns", "labels": labels, "annotations": { label::HOLDS: "{}" }, "ownerReferences": [owner] });
             serde_json::from_value(json!({ "metadata": meta, "status": { "conditions": conditions } })).unwrap()

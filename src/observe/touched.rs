@@ -280,9 +280,8 @@ mod tests {
     #[test]
     fn a_status_of_a_task_is_no_news_to_those_that_wait_and_its_end_is_to_each() {
         let caches = Caches::new(1);
-        let capped = |max: i32| -> AutomationTask {
-            object("t", &json!({ "owner": { "team": "a" }, "image": "i", "concurrency": { "max": max } }))
-        };
+        let capped =
+            |max: i32| -> AutomationTask { object("t", &json!({ "owner": { "team": "a" }, "image": "i", "concurrency": { "max": max } })) };
         assert_eq!(names(&caches.take_task(0, Event::Apply(capped(1)))), ["room in ns", "task t"]);
         let mut run: AutomationRun = object("w", &json!({ "taskRef": { "name": "t" } }));
         run.status = serde_json::from_value(json!({ "phase": "Queued", "waitingOn": { "reason": "MaxReached", "message": "" } })).unwrap();
