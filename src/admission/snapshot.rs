@@ -157,7 +157,7 @@ impl Snapshot {
                 continue;
             }
             let is_known = present.is_some() || own.is_some();
-            let needs = present.map_or_else(|| own.cloned(), |present| present);
+            let needs = present.unwrap_or_else(|| own.cloned());
             let needs = needs.unwrap_or_else(|| Arc::new(Needs { task: task.to_owned(), ..Needs::default() }));
             let stage = match mark {
                 Some(slots) => Stage::Holds(slots),

@@ -3,6 +3,8 @@
 //! Each change can be made twice without harm: names are locks, and what is changed or deleted is named by its UID too.
 //! To crash after any of them is safe: the next plan is made from what is there then.
 
+mod job;
+
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -214,21 +216,9 @@ impl Writer<'_> {
                 applied.answer = Some(self.context.room.ask(&self.context.caches, self.namespace, (run_uid, needs, *is_queued))?);
                 Ok(())
             }
-            Change::CreateJob { name, run_uid, object, let_in } => {
-                let room = &self.context.room;
-                // From here on it may be there, whatever we hear of it.
-                let again = match let_in {
-                    Some(needs) => Some(room.send(self.namespace, run_uid, needs, self.context.clock.now())?),
-                    None => None,
-                };
-                let refusal = self.create_job(name, run_uid, object, applied).await?;
-                // What was sent before may be there all the same: a full quota is told before a name that is taken.
-                if let Some((refusal, again)) = refusal.zip(again)
-                    && (refusal != RefusalKind::Refused || !again)
-                {
-                    room.refused(self.namespace, run_uid);
-                }
-                Ok(())
+            Change::CreateJob { name, run_uid, object, let_in: None } => self.create_job(name, run_uid, object, applied).await.map(drop),
+            Change::CreateJob { name, run_uid, object, let_in: Some(needs) } => {
+                self.create_let_in((name, run_uid), needs, object, applied).await
             }
             Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds, suspended } => {
                 let mut patch = json!({
@@ -327,34 +317,6 @@ impl Writer<'_> {
             Err(error) => self.refusal(name, error, format!("create revision {name}"), applied)?,
         }
         Ok(())
-    }
-
-    /// Says how it was refused, where it was.
-    async fn create_job(&self, name: &str, run_uid: &str, object: &Value, applied: &mut Applied) -> Result<Option<RefusalKind>, Error> {
-        let what = format!("create Job {name}");
-        let jobs = Kept::of::<Job>(&self.context.client, self.namespace);
-        match self.send("create", "jobs", name, jobs.create(object)).await? {
-            Ok(created) => {
-                applied.wrote.extend(Wrote::of(Kind::Job, &created));
-                Ok(None)
-            }
-            Err(error) if status_code(&error) == 409 => {
-                let there = self.api::<Job>().get_metadata(name).await.map_err(Self::error(what))?;
-                if owned_by(&there, run_uid) {
-                    return Ok(None);
-                }
-                let object = Self::object(object, name)?;
-                let kind = if observe::automation_run::is_leaving(&there, &object) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
-                applied.refusals.push(Refusal { name: name.to_owned(), kind, message: error.to_string() });
-                applied.ended = true;
-                Ok(Some(kind))
-            }
-            Err(error) => {
-                applied.ended = true;
-                self.refusal(name, error, what, applied)?;
-                Ok(Some(RefusalKind::Refused))
-            }
-        }
     }
 
     fn object(value: &Value, name: &str) -> Result<DynamicObject, Error> {

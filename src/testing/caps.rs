@@ -237,11 +237,11 @@ fn a_run_that_asks_before_anybody_can_know_says_so_where_that_takes_long() {
     world.cluster.pools = Slots::from([("db".to_owned(), 1)]);
     world.operator.planned = Some(Vec::new());
     world.run_until(super::scenario::start() + jiff::SignedDuration::from_secs(30));
-    let looks = world.operator.planned.iter().flatten().filter_map(|planned| match planned {
+    let mut looks = world.operator.planned.iter().flatten().filter_map(|planned| match planned {
         Planned::Run { seen, .. } if seen.run.name_any() == "r1" => Some(seen),
         _ => None,
     });
-    let new = looks.filter(|seen| seen.run.status.is_none()).last().unwrap();
+    let new = looks.rfind(|seen| seen.run.status.is_none()).unwrap();
     let new = automation_run::Seen { answer: Some(Answer::Behind), ..new.clone() };
     let created = new.run.creation_timestamp().unwrap().0;
     let at = |seconds| created + jiff::SignedDuration::from_secs(seconds);
