@@ -107,7 +107,7 @@ impl Decision {
 
 /// A cap: of a task, or a pool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cap {
+pub(super) enum Cap {
     Task(String),
     Pool(String),
 }
@@ -130,7 +130,7 @@ impl Room<'_> {
         let caps = pools.iter().map(|(pool, slots)| (Cap::Pool(pool.clone()), *slots));
         for (cap, slots) in caps.chain([(Cap::Task(task.to_owned()), 1)]) {
             let of = self.uses.entry(cap).or_default();
-            of.used += slots;
+            of.used = of.used.saturating_add(slots);
             of.count += 1;
             if of.holders.len() < NAMED {
                 Arc::make_mut(&mut of.holders).push(run.to_owned());
@@ -159,18 +159,14 @@ impl Room<'_> {
         let full = || {
             needs.pools.iter().find_map(|(pool, needs)| {
                 let (slots, used) = (*self.pools.get(pool)?, self.used(&Cap::Pool(pool.clone())));
-                (used + needs > slots).then(|| Lack::Full { pool: pool.clone(), needs: *needs, slots, used })
+                (used.saturating_add(*needs) > slots).then(|| Lack::Full { pool: pool.clone(), needs: *needs, slots, used })
             })
         };
         never.or_else(at_max).or_else(full)
     }
 
     fn waits(&mut self, lack: Lack) -> Waits {
-        let cap = match &lack {
-            Lack::NoPool(pool) | Lack::Closed(pool) | Lack::TooSmall { pool, .. } | Lack::Full { pool, .. } => Cap::Pool(pool.clone()),
-            Lack::Max { task, .. } => Cap::Task(task.clone()),
-        };
-        let of = self.uses.entry(cap).or_default();
+        let of = self.uses.entry(lack.cap()).or_default();
         of.waiting += 1;
         Waits { lack, place: of.waiting, holders: of.holders.clone(), others: of.count - of.holders.len() }
     }
@@ -209,6 +205,13 @@ fn slots(count: i64) -> String {
 }
 
 impl Lack {
+    pub(super) fn cap(&self) -> Cap {
+        match self {
+            Lack::NoPool(pool) | Lack::Closed(pool) | Lack::TooSmall { pool, .. } | Lack::Full { pool, .. } => Cap::Pool(pool.clone()),
+            Lack::Max { task, .. } => Cap::Task(task.clone()),
+        }
+    }
+
     /// In one word.
     #[must_use]
     pub fn reason(&self) -> &'static str {

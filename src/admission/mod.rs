@@ -10,8 +10,8 @@ mod tests;
 
 pub use decide::{Candidate, Decision, Holder, Lack, NEAR, Waits, decide};
 pub use memory::{Answer, Memory};
-pub use needs::{Needs, Slots, marked};
-pub use snapshot::{RunSeen, Snapshot, Source, Stage, waits_for_room};
+pub use needs::{Needs, Slots, is_marked, marked};
+pub use snapshot::{RunSeen, Snapshot, Source, Stage, job_frees, task_frees, waits_for_room};
 
 use std::sync::Arc;
 

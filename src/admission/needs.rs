@@ -6,6 +6,9 @@ use k8s_openapi::api::batch::v1::Job;
 
 use crate::api::{AutomationTask, label};
 
+/// As many slots of one pool as a task can ask for.
+const MARKED: std::ops::RangeInclusive<i64> = 1..=1000;
+
 /// Slots of pools, by name of the pool.
 pub type Slots = BTreeMap<String, i64>;
 
@@ -42,9 +45,16 @@ impl Needs {
     }
 }
 
-/// What the mark of a Job says that its run holds. `None` where it has none, or a spoilt one.
+/// Whether the Job bears a mark, whatever it says.
+#[must_use]
+pub fn is_marked(job: &Job) -> bool {
+    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(label::HOLDS))
+}
+
+/// What the mark of a Job says that its run holds. `None` where it has none, or a spoilt one: people can write there what they like.
 #[must_use]
 pub fn marked(job: &Job) -> Option<Slots> {
     let mark = job.metadata.annotations.as_ref()?.get(label::HOLDS)?;
-    serde_json::from_str(mark).ok()
+    let slots: Slots = serde_json::from_str(mark).ok()?;
+    slots.values().all(|slots| MARKED.contains(slots)).then_some(slots)
 }

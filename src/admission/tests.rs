@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use proptest::{
     collection,
     prelude::*,
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::{AutomationTask, ConcurrencyPool},
-    outcome::reason,
+    outcome::{has_ended, reason},
 };
 use k8s_openapi::api::batch::v1::Job;
 
@@ -172,13 +173,17 @@ impl Source for View {
     }
 
     fn marked_jobs(&self) -> Vec<Arc<Job>> {
-        self.jobs.iter().filter(|job| marked(job).is_some()).cloned().collect()
+        self.jobs.iter().filter(|job| is_marked(job) && !has_ended(job)).cloned().collect()
     }
 
-    fn has_job(&self, run: &AutomationRun) -> bool {
+    fn jobs_of(&self, run: &AutomationRun) -> Vec<Arc<Job>> {
         let owned =
-            |job: &Arc<Job>| job.metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == run.metadata.uid.as_ref());
-        self.jobs.iter().any(owned)
+            |job: &&Arc<Job>| job.metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == run.metadata.uid.as_ref());
+        self.jobs.iter().filter(owned).cloned().collect()
+    }
+
+    fn has_queue(&self) -> bool {
+        self.live_runs().iter().any(|run| waits_for_room(run))
     }
 
     fn pools(&self) -> Vec<Arc<ConcurrencyPool>> {
@@ -204,9 +209,14 @@ fn with_status(run: &Arc<AutomationRun>, status: &Value) -> Arc<AutomationRun> {
 fn job_of(run: &str, mark: Option<&str>) -> Arc<Job> {
     let annotations = mark.map_or(json!({}), |mark| json!({ label::HOLDS: mark }));
     let owner = json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationRun", "name": run, "uid": format!("uid-{run}"), "controller": true });
-    let meta =
-        json!({ "name": format!("{run}-1"), "labels": { label::TASK: "t" }, "annotations": annotations, "ownerReferences": [owner] });
+    let meta = json!({ "name": format!("{run}-1"), "labels": { label::TASK: "t", label::RUN: run }, "annotations": annotations, "ownerReferences": [owner] });
     Arc::new(serde_json::from_value(json!({ "metadata": meta })).unwrap())
+}
+
+fn ended(job: &Job) -> Arc<Job> {
+    let mut ended = job.clone();
+    ended.status = serde_json::from_value(json!({ "conditions": [{ "type": "Complete", "status": "True" }] })).unwrap();
+    Arc::new(ended)
 }
 
 /// A task that takes one of `slots` slots of pool `db`, and those runs.
@@ -220,35 +230,165 @@ fn view(slots: i32, runs: &[&str]) -> View {
     }
 }
 
-fn read(view: &View, memory: &Memory) -> Snapshot {
-    Snapshot::read(view, memory)
-}
+impl View {
+    /// What a run of the task needs.
+    fn needs(&self) -> Arc<Needs> {
+        Arc::new(Needs::of(&self.tasks[0]).unwrap())
+    }
 
-fn asks(memory: &mut Memory, run: &str, view: &View) -> Result<(), &'static str> {
-    let snapshot = read(view, memory);
-    match memory.ask(&format!("uid-{run}"), &snapshot).0.unwrap() {
-        Answer::Granted(_) => Ok(()),
-        Answer::Waits(waits) => Err(waits.lack.reason()),
+    fn replace(&mut self, run: &str, status: &Value) {
+        let run = self.runs.iter_mut().find(|one| one.metadata.name.as_deref() == Some(run)).unwrap();
+        *run = with_status(run, status);
+    }
+
+    fn waits(&mut self, run: &str) {
+        self.replace(run, &json!({ "phase": "Queued", "waitingOn": { "reason": "PoolFull", "message": "" } }));
+    }
+
+    fn finish(&mut self, run: &str) {
+        self.replace(run, &json!({ "phase": "Finished" }));
+    }
+
+    /// The task asks for so many slots of the pool.
+    fn asks_for(&mut self, slots: i32) {
+        let concurrency = json!({ "pools": [{ "poolRef": { "name": "db" }, "slots": slots }] });
+        self.tasks = vec![object("t", &json!({ "owner": { "team": "a" }, "image": "i", "concurrency": concurrency }))];
     }
 }
 
+/// A namespace that must not be looked at.
+struct Blind;
+
+impl Source for Blind {
+    fn live_runs(&self) -> Vec<Arc<AutomationRun>> {
+        panic!("a look at all runs")
+    }
+
+    fn run(&self, _: &str) -> Option<Arc<AutomationRun>> {
+        panic!("a look at a run")
+    }
+
+    fn task(&self, _: &str) -> Option<Arc<AutomationTask>> {
+        panic!("a look at a task")
+    }
+
+    fn marked_jobs(&self) -> Vec<Arc<Job>> {
+        panic!("a look at all Jobs")
+    }
+
+    fn jobs_of(&self, _: &AutomationRun) -> Vec<Arc<Job>> {
+        panic!("a look at Jobs")
+    }
+
+    fn pools(&self) -> Vec<Arc<ConcurrencyPool>> {
+        panic!("a look at the pools")
+    }
+
+    fn has_queue(&self) -> bool {
+        panic!("a look at the queue")
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+fn told(answer: Option<Answer>) -> Result<(), &'static str> {
+    match answer.unwrap() {
+        Answer::Granted(_) => Ok(()),
+        Answer::Waits(waits) => Err(waits.lack.reason()),
+        Answer::Behind => Err("behind"),
+    }
+}
+
+/// It is decided anew, since something may have changed; then the run asks.
+fn asks(memory: &mut Memory, run: &str, view: &View) -> Result<(), &'static str> {
+    memory.look(view);
+    told(memory.ask(&format!("uid-{run}"), &view.needs(), false, view).0)
+}
+
+/// The run asks, is let in, and its Job is sent.
+fn sends(memory: &mut Memory, run: &str, view: &View) {
+    assert_eq!(asks(memory, run, view), Ok(()));
+    assert!(memory.send(&format!("uid-{run}"), &view.needs(), at(0)).is_some());
+}
+
+const ONE: Option<&str> = Some(r#"{"db":1}"#);
+
 #[test]
-fn who_was_let_in_holds_its_slot_until_it_is_seen_to_have_begun_and_then_until_its_end() {
+fn who_was_let_in_holds_its_slot_until_its_job_is_seen_and_then_until_its_end() {
     let (mut memory, mut seen) = (Memory::default(), view(1, &["a", "b"]));
     assert_eq!(asks(&mut memory, "a", &seen), Ok(()));
     assert_eq!(asks(&mut memory, "b", &seen), Err(reason::POOL_FULL), "although nothing is to be seen of a");
     assert_eq!(asks(&mut memory, "a", &seen), Ok(()), "as often as it asks");
-    seen.jobs.push(job_of("a", Some(r#"{"db":1}"#)));
+    seen.jobs.push(job_of("a", ONE));
     assert_eq!(asks(&mut memory, "b", &seen), Err(reason::POOL_FULL));
     assert_eq!(asks(&mut Memory::default(), "b", &seen), Err(reason::POOL_FULL), "whoever comes next knows it by its Job");
-    let whole = seen.clone();
-    seen.runs[0] = with_status(&seen.runs[0], &json!({ "phase": "Finished" }));
+    // Between two attempts it holds what it was let in with, whatever its task asks for now.
+    let mut between = View { pools: view(2, &[]).pools, ..seen.clone() };
+    between.jobs = vec![ended(&job_of("a", Some(r#"{"db":2}"#)))];
+    assert_eq!(asks(&mut Memory::default(), "b", &between), Err(reason::POOL_FULL));
+    seen.jobs = vec![ended(&seen.jobs[0])];
+    seen.finish("a");
     assert_eq!(asks(&mut memory, "b", &seen), Ok(()));
+}
+
+#[test]
+fn a_job_that_goes_on_holds_its_slot_whatever_becomes_of_its_run() {
+    let mut seen = view(1, &["a", "b"]);
+    seen.jobs.push(job_of("a", ONE));
+    seen.finish("a");
+    let refused = |seen: &View| assert_eq!(asks(&mut Memory::default(), "b", seen), Err(reason::POOL_FULL));
+    refused(&seen);
     // Deleted: its Job goes on until the garbage collector takes it.
-    let mut deleted = View { runs: vec![run("b")], ..whole };
-    assert_eq!(asks(&mut Memory::default(), "b", &deleted), Err(reason::POOL_FULL));
-    deleted.jobs.clear();
-    assert_eq!(asks(&mut Memory::default(), "b", &deleted), Ok(()));
+    seen.runs.remove(0);
+    refused(&seen);
+    // With --cascade=orphan nobody takes it.
+    let mut stripped = (*seen.jobs[0]).clone();
+    stripped.metadata.owner_references = None;
+    seen.jobs = vec![Arc::new(stripped)];
+    refused(&seen);
+    let mut memory = Memory::default();
+    sends(&mut memory, "a", &view(1, &["a"]));
+    memory.look(&seen);
+    assert!(!memory.has_lost(), "nor does it count twice");
+    let holders = Memory::default().standing(&seen).0;
+    assert_eq!(holders.iter().map(|holder| holder.run.as_str()).collect::<Vec<_>>(), ["a"], "by the name that its Job is marked with");
+    seen.jobs = vec![ended(&seen.jobs[0])];
+    assert_eq!(asks(&mut Memory::default(), "b", &seen), Ok(()));
+}
+
+#[test]
+fn a_run_that_goes_while_it_is_looked_is_not_overlooked() {
+    /// Its run goes between the look at the Jobs and that at the runs.
+    struct Shifting(View);
+    impl Source for Shifting {
+        fn live_runs(&self) -> Vec<Arc<AutomationRun>> {
+            self.0.live_runs().into_iter().filter(|run| run.metadata.name.as_deref() != Some("a")).collect()
+        }
+        fn run(&self, name: &str) -> Option<Arc<AutomationRun>> {
+            self.0.run(name)
+        }
+        fn task(&self, name: &str) -> Option<Arc<AutomationTask>> {
+            self.0.task(name)
+        }
+        fn marked_jobs(&self) -> Vec<Arc<Job>> {
+            self.0.marked_jobs()
+        }
+        fn jobs_of(&self, run: &AutomationRun) -> Vec<Arc<Job>> {
+            self.0.jobs_of(run)
+        }
+        fn pools(&self) -> Vec<Arc<ConcurrencyPool>> {
+            self.0.pools()
+        }
+        fn has_queue(&self) -> bool {
+            self.0.has_queue()
+        }
+    }
+    let mut seen = view(1, &["a", "b"]);
+    seen.jobs.push(job_of("a", ONE));
+    let needs = seen.needs();
+    assert_eq!(told(Memory::default().ask("uid-b", &needs, false, &Shifting(seen)).0), Err(reason::POOL_FULL));
 }
 
 #[test]
@@ -256,32 +396,71 @@ fn a_run_that_was_let_in_and_does_not_start_gives_its_slot_back_unless_its_job_m
     let (mut memory, seen) = (Memory::default(), view(1, &["a", "b"]));
     assert_eq!(asks(&mut memory, "a", &seen), Ok(()));
     assert!(memory.release("uid-a"));
-    assert_eq!(asks(&mut memory, "b", &seen), Ok(()));
-    memory.sent("uid-b");
+    sends(&mut memory, "b", &seen);
     assert!(!memory.release("uid-b"), "its Job may be there");
     assert_eq!(asks(&mut memory, "a", &seen), Err(reason::POOL_FULL));
-    let gone = view(1, &["a"]);
-    assert_eq!(asks(&mut memory, "a", &gone), Err(reason::POOL_FULL), "b was deleted, and its Job may go on");
-    assert_eq!(memory.lost().collect::<Vec<_>>(), [("uid-b", "b")]);
-    memory.forget("uid-b");
-    assert_eq!(asks(&mut memory, "a", &gone), Ok(()), "the API server has none");
+    memory.refused("uid-b");
+    assert!(memory.release("uid-b"), "the API server has said no");
+    assert_eq!(asks(&mut memory, "a", &seen), Ok(()));
 }
 
 #[test]
-fn caps_that_change_are_those_of_now_and_what_was_let_in_counts_as_it_was() {
+fn the_job_of_a_run_that_is_deleted_while_it_is_sent_is_waited_for_and_then_asked_for() {
+    let (mut memory, seen) = (Memory::default(), view(1, &["a", "b"]));
+    sends(&mut memory, "b", &seen);
+    let mut gone = view(1, &["a"]);
+    assert_eq!(asks(&mut memory, "a", &gone), Err(reason::POOL_FULL), "b was deleted, and its Job may go on");
+    assert!(memory.has_lost());
+    assert_eq!(memory.lost(at(14)).count(), 0, "it may be on its way");
+    assert_eq!(memory.lost(at(15)).collect::<Vec<_>>(), [("uid-b", "b")]);
+    let mut told_of_job = memory.clone();
+    memory.forget("uid-b");
+    assert_eq!(asks(&mut memory, "a", &gone), Ok(()), "the API server has none");
+    gone.jobs.push(job_of("b", ONE));
+    assert_eq!(asks(&mut told_of_job, "a", &gone), Err(reason::POOL_FULL));
+    assert!(!told_of_job.has_lost(), "it counts by itself");
+}
+
+#[test]
+fn who_did_not_start_is_not_let_in_again_before_it_asks() {
+    let (mut memory, mut seen) = (Memory::default(), view(1, &["a", "b"]));
+    seen.waits("a");
+    assert_eq!(memory.look(&seen).unwrap(), ["uid-a"]);
+    assert!(memory.release("uid-a"), "its Job was refused");
+    assert_eq!(memory.look(&seen).unwrap(), Vec::<String>::new(), "it has not told yet, or could not");
+    assert_eq!(asks(&mut memory, "b", &seen), Ok(()), "others may");
+    assert!(memory.release("uid-b"));
+    assert_eq!(asks(&mut memory, "a", &seen), Ok(()));
+}
+
+#[test]
+fn the_start_of_a_run_is_seen_before_its_job_and_holds_what_it_was_let_in_with() {
+    let (mut memory, mut seen) = (Memory::default(), view(2, &["a", "b"]));
+    seen.asks_for(2);
+    sends(&mut memory, "a", &seen);
+    let mut started = (*seen.runs[0]).clone();
+    started.metadata.annotations = Some([(label::STARTED.to_owned(), "uid-a".to_owned())].into());
+    seen.runs[0] = Arc::new(started);
+    seen.asks_for(1);
+    assert_eq!(asks(&mut memory, "b", &seen), Err(reason::POOL_FULL), "it holds both");
+    seen.jobs.push(job_of("a", Some(r#"{"db":2}"#)));
+    assert_eq!(asks(&mut memory, "b", &seen), Err(reason::POOL_FULL));
+}
+
+#[test]
+fn caps_that_change_are_those_of_now_and_what_was_sent_counts_as_it_was() {
     let (mut memory, mut seen) = (Memory::default(), view(2, &["a", "b", "c"]));
-    assert_eq!((asks(&mut memory, "a", &seen), asks(&mut memory, "b", &seen)), (Ok(()), Ok(())));
-    seen.jobs = vec![job_of("a", Some(r#"{"db":1}"#))];
+    sends(&mut memory, "a", &seen);
+    sends(&mut memory, "b", &seen);
+    seen.jobs = vec![job_of("a", ONE)];
     // The task has no caps any more: b, which is not seen to have begun, still holds what it was let in with.
     let uncapped = object("t", &json!({ "owner": { "team": "a" }, "image": "i" }));
     let capped = std::mem::replace(&mut seen.tasks, vec![uncapped]);
-    let snapshot = read(&seen, &memory);
-    memory.admit(&snapshot);
-    assert_eq!(memory.standing(&snapshot).0.iter().map(|holder| holder.pools.get("db").copied()).collect::<Vec<_>>(), [Some(1), Some(1)]);
+    memory.look(&seen);
+    assert_eq!(memory.standing(&seen).0.iter().map(|holder| holder.pools.get("db").copied()).collect::<Vec<_>>(), [Some(1), Some(1)]);
     // One that says that it waits is let in by that.
-    seen.runs[2] = with_status(&seen.runs[2], &json!({ "phase": "Queued", "waitingOn": { "reason": "PoolFull", "message": "" } }));
-    let snapshot = read(&seen, &memory);
-    assert_eq!(memory.admit(&snapshot).admitted, ["uid-c"]);
+    seen.waits("c");
+    assert_eq!(memory.look(&seen).unwrap(), ["uid-c"]);
     // One that began without a mark holds what its task asks for now.
     let mut begun = View { tasks: capped, ..view(1, &["a", "b"]) };
     begun.jobs = vec![job_of("a", None)];
@@ -289,13 +468,50 @@ fn caps_that_change_are_those_of_now_and_what_was_let_in_counts_as_it_was() {
 }
 
 #[test]
+fn who_was_let_in_and_not_sent_goes_by_what_its_task_asks_for_now() {
+    let (mut memory, mut seen) = (Memory::default(), view(4, &["a", "b"]));
+    let before = seen.needs();
+    assert_eq!(asks(&mut memory, "a", &seen), Ok(()));
+    seen.asks_for(4);
+    memory.look(&seen);
+    assert_eq!(memory.send("uid-a", &before, at(0)), None, "it was let in with less");
+    assert_eq!(memory.ask("uid-a", &seen.needs(), false, &seen).0, Some(Answer::Granted(seen.needs())));
+    assert_eq!(memory.send("uid-a", &before, at(0)), None, "nor is what was made of the old answer");
+    assert_eq!(memory.send("uid-a", &seen.needs(), at(0)), Some(false));
+    assert_eq!(memory.send("uid-a", &seen.needs(), at(1)), Some(true), "once more");
+    assert_eq!(asks(&mut memory, "b", &seen), Err(reason::POOL_FULL));
+}
+
+#[test]
+fn a_task_that_is_deleted_and_made_anew_lets_nobody_in_beyond_its_caps() {
+    let (mut memory, mut seen) = (Memory::default(), view(1, &["a", "b", "c"]));
+    sends(&mut memory, "a", &seen);
+    seen.jobs.push(job_of("a", ONE));
+    let needs = seen.needs();
+    for run in ["b", "c"] {
+        assert_eq!(asks(&mut memory, run, &seen), Err(reason::POOL_FULL));
+        seen.waits(run);
+    }
+    let task = seen.tasks.pop().unwrap();
+    let mut next = Memory::default();
+    for memory in [&mut memory, &mut next] {
+        assert_eq!(memory.look(&seen).unwrap(), Vec::<String>::new(), "nobody knows its caps");
+    }
+    // A run whose definition is known asks with the caps of that.
+    assert_eq!(told(next.ask("uid-b", &needs, true, &seen).0), Err(reason::POOL_FULL));
+    seen.finish("a");
+    seen.jobs.clear();
+    assert_eq!(next.look(&seen).unwrap(), ["uid-b"]);
+    seen.tasks.push(task);
+    assert_eq!(memory.look(&seen).unwrap(), ["uid-b"], "one, as before");
+}
+
+#[test]
 fn those_that_say_that_they_wait_are_let_in_before_those_that_come_later_also_by_whoever_comes_next() {
     let mut seen = view(1, &["a", "b", "c"]);
-    let waiting = json!({ "phase": "Queued", "waitingOn": { "reason": "PoolFull", "message": "" } });
-    seen.runs[0] = with_status(&seen.runs[0], &waiting);
+    seen.waits("a");
     let mut memory = Memory::default();
-    let snapshot = read(&seen, &memory);
-    let (answer, others) = memory.ask("uid-c", &snapshot);
+    let (answer, others) = memory.ask("uid-c", &seen.needs(), false, &seen);
     assert!(matches!(answer, Some(Answer::Waits(_))));
     assert_eq!(others, ["uid-a"], "and are looked at");
     let mut cancelled = (*seen.runs[0]).clone();
@@ -308,29 +524,101 @@ fn owner(job: &Job) -> String {
     job.metadata.owner_references.as_ref().unwrap()[0].name.clone()
 }
 
+fn place(answer: Option<Answer>) -> usize {
+    match answer {
+        Some(Answer::Waits(waits)) => waits.place,
+        other => panic!("it does not wait: {other:?}"),
+    }
+}
+
 #[test]
-fn who_comes_behind_another_of_its_task_is_told_so_without_a_look_and_is_decided_with_all() {
+fn who_comes_behind_another_of_its_task_or_asks_again_is_told_so_without_a_look_and_is_decided_with_all() {
     let (mut memory, mut seen) = (Memory::default(), view(1, &["a", "b", "c"]));
-    let needs = Needs::of(&seen.tasks[0]);
-    assert_eq!(memory.known("uid-a", needs.as_ref(), false), None, "nobody waits");
+    let needs = seen.needs();
     assert_eq!((asks(&mut memory, "a", &seen), asks(&mut memory, "b", &seen)), (Ok(()), Err(reason::POOL_FULL)));
-    assert!(matches!(memory.known("uid-a", needs.as_ref(), false), Some(Answer::Granted(_))));
-    let Some(Answer::Waits(waits)) = memory.known("uid-c", needs.as_ref(), false) else { panic!("it is behind b") };
-    assert_eq!(waits.place, 2);
-    assert_eq!(memory.known("uid-c", needs.as_ref(), false), None, "it has its place, and asks where that is now");
-    assert_eq!(memory.known("uid-d", needs.as_ref(), true), None, "so does one that says that it waits");
-    let other = Needs { priority: 1, ..needs.clone().unwrap() };
-    assert_eq!(memory.known("uid-d", Some(&other), false), None, "it may be before b");
+    assert!(matches!(memory.ask("uid-a", &needs, false, &Blind).0, Some(Answer::Granted(_))));
+    assert_eq!(place(memory.ask("uid-c", &needs, false, &Blind).0), 2, "behind b");
+    seen.waits("c");
+    assert_eq!(place(memory.ask("uid-c", &needs, true, &Blind).0), 2, "nothing has changed");
+    assert_eq!(place(memory.ask("uid-b", &needs, true, &Blind).0), 1);
+    let urgent = Arc::new(Needs { priority: 1, ..(*needs).clone() });
+    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| memory.clone().ask("uid-d", &urgent, false, &Blind)));
+    assert!(looked.is_err(), "it may be before b");
     seen.pools = vec![object("db", &json!({ "slots": 3 }))];
-    let snapshot = read(&seen, &memory);
-    assert_eq!(memory.admit(&snapshot).admitted, ["uid-b", "uid-c"]);
-    assert_eq!(memory.known("uid-d", needs.as_ref(), false), None, "nobody waits any more");
+    assert_eq!(memory.look(&seen).unwrap(), ["uid-b", "uid-c"]);
+}
+
+#[test]
+fn who_has_asked_is_let_in_when_there_is_room_also_where_it_does_not_say_yet_that_it_waits() {
+    let (mut memory, mut seen) = (Memory::default(), view(1, &["a", "b"]));
+    sends(&mut memory, "a", &seen);
+    seen.jobs.push(job_of("a", ONE));
+    assert_eq!(asks(&mut memory, "b", &seen), Err(reason::POOL_FULL));
+    seen.finish("a");
+    seen.jobs.clear();
+    assert_eq!(memory.look(&seen).unwrap(), ["uid-b"]);
+}
+
+#[test]
+fn nobody_waits_behind_those_that_have_gone() {
+    let (mut memory, mut seen) = (Memory::default(), view(1, &["h", "w", "n"]));
+    sends(&mut memory, "h", &seen);
+    seen.jobs.push(job_of("h", ONE));
+    assert_eq!(asks(&mut memory, "w", &seen), Err(reason::POOL_FULL));
+    memory.release("uid-w");
+    seen.finish("w");
+    assert_eq!(memory.look(&seen), None, "nobody asks");
+    seen.finish("h");
+    seen.jobs.clear();
+    assert_eq!(memory.look(&seen), None);
+    assert_eq!(told(memory.ask("uid-n", &seen.needs(), false, &seen).0), Ok(()));
+}
+
+#[test]
+fn the_place_is_among_all_that_wait_for_the_same_pool() {
+    let mut seen = view(1, &["h", "w"]);
+    let concurrency = json!({ "pools": [{ "poolRef": { "name": "db" } }] });
+    seen.tasks.push(object("u", &json!({ "owner": { "team": "a" }, "image": "i", "concurrency": concurrency })));
+    for name in ["x", "y"] {
+        let run = object(name, &json!({ "taskRef": { "name": "u" } }));
+        seen.runs.push(run);
+        seen.waits(name);
+    }
+    let mut memory = Memory::default();
+    sends(&mut memory, "h", &view(1, &["h"]));
+    assert_eq!(asks(&mut memory, "w", &seen), Err(reason::POOL_FULL), "three wait");
+    assert_eq!(place(memory.ask("uid-n", &seen.needs(), false, &Blind).0), 4, "and not the one behind w");
+}
+
+#[test]
+fn those_near_the_front_are_looked_at_until_they_have_told_where_they_stand() {
+    let names: Vec<String> = (0..13).map(|n| format!("r{n:02}")).collect();
+    let mut seen = view(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    names[1..].iter().for_each(|name| seen.waits(name));
+    let mut memory = Memory::default();
+    sends(&mut memory, "r00", &view(1, &["r00"]));
+    memory.look(&seen);
+    let moved = |memory: &Memory, seen: &View| seen.runs.iter().filter(|run| memory.has_moved(run)).count();
+    assert_eq!((memory.waiting(), moved(&memory, &seen)), (12, NEAR));
+    let Some(Answer::Waits(waits)) = memory.ask("uid-r01", &seen.needs(), true, &Blind).0 else { panic!("it waits") };
+    seen.replace("r01", &json!({ "phase": "Queued", "waitingOn": { "reason": "PoolFull", "message": waits.message() } }));
+    assert_eq!(moved(&memory, &seen), NEAR - 1);
+}
+
+#[test]
+fn what_people_write_on_a_job_takes_no_room_that_a_task_could_not_ask_for() {
+    for spoilt in [r#"{"db":0}"#, r#"{"db":-5}"#, r#"{"db":1001}"#, r#"{"db":9223372036854775807}"#, "{", "[]"] {
+        assert_eq!(marked(&job_of("a", Some(spoilt))), None, "{spoilt}");
+    }
+    assert_eq!(marked(&job_of("a", Some(r#"{"db":1000}"#))), Some(pools(&[("db", 1000)])));
+    let full = [holder("a", &[("db", i64::MAX)]), holder("b", &[("db", 1)])];
+    assert_eq!(decide(&pools(&[("db", 1)]), &full, vec![candidate("r", 1, needs(&[("db", 1)], 0))]).admitted.len(), 0);
 }
 
 /// What happens to a namespace of which the leader sees little.
 #[derive(Clone, Debug)]
 enum Event {
-    /// A run asks; where it is let in its Job is made, or the leader dies before, or nobody hears whether it was.
+    /// A run asks; what becomes of its Job where it is let in.
     Asks(usize, Fate),
     /// A run that has a Job ends.
     Ends(usize),
@@ -340,6 +628,12 @@ enum Event {
     Collected,
     /// The watches tell: runs, Jobs.
     Told(bool, bool),
+    /// It is decided anew.
+    Looked,
+    /// So many seconds pass.
+    Passes(i64),
+    /// Jobs of runs that are gone are asked for.
+    Found,
     /// Another one leads, whose caches show what is there.
     NewLeader,
     /// The pool gets so many slots.
@@ -349,22 +643,146 @@ enum Event {
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Made,
+    /// It is on its way for a while, and nobody hears of it.
+    Slow,
+    /// The leader dies before it is sent.
     Died,
-    Unheard,
     Refused,
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let fate = select(vec![Fate::Made, Fate::Made, Fate::Made, Fate::Died, Fate::Unheard, Fate::Refused]);
+    let fate = select(vec![Fate::Made, Fate::Made, Fate::Slow, Fate::Slow, Fate::Died, Fate::Refused]);
     prop_oneof![
         8 => (0..8_usize, fate).prop_map(|(run, fate)| Event::Asks(run, fate)),
         3 => (0..8_usize).prop_map(Event::Ends),
-        1 => (0..8_usize).prop_map(Event::Deleted),
+        2 => (0..8_usize).prop_map(Event::Deleted),
         1 => Just(Event::Collected),
         4 => (any::<bool>(), any::<bool>()).prop_map(|(runs, jobs)| Event::Told(runs, jobs)),
+        3 => Just(Event::Looked),
+        2 => (1..20_i64).prop_map(Event::Passes),
+        2 => Just(Event::Found),
         1 => Just(Event::NewLeader),
         1 => (0..4_i32).prop_map(Event::Slots),
     ]
+}
+
+/// A namespace, and what the leader knows of it.
+struct Played {
+    truth: View,
+    seen: View,
+    memory: Memory,
+    now: i64,
+    /// Jobs that were sent and have not arrived, and when they were sent.
+    wire: Vec<(i64, Arc<Job>)>,
+    was_lowered: bool,
+}
+
+impl Played {
+    fn new(names: &[String]) -> Self {
+        let truth = view(2, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        Self { seen: truth.clone(), truth, memory: Memory::default(), now: 0, wire: Vec::new(), was_lowered: false }
+    }
+
+    /// What is wrong where one too many goes on now.
+    fn arrives(&mut self, job: Arc<Job>) -> Result<(), String> {
+        let is_over = self.truth.run(&owner(&job)).is_some_and(|run| ledger::is_finished(&run));
+        if is_over || self.truth.jobs.iter().any(|there| there.metadata.name == job.metadata.name) {
+            // It had its Job: the name is taken.
+            return Ok(());
+        }
+        self.truth.jobs.push(job);
+        let used = self.truth.marked_jobs().len();
+        let slots = usize::try_from(self.truth.pools[0].spec.slots).unwrap();
+        // What was let in before the cap was lowered may start.
+        if used <= slots || self.was_lowered && used <= 3 { Ok(()) } else { Err(format!("{used} of {slots}")) }
+    }
+
+    /// Whoever sends waits no longer than that for an answer.
+    fn arrive(&mut self, seconds: i64) -> Result<(), String> {
+        let now = self.now;
+        let (due, on_their_way): (Vec<_>, Vec<_>) = self.wire.drain(..).partition(|(sent, _)| now - sent >= seconds);
+        self.wire = on_their_way;
+        due.into_iter().try_for_each(|(_, job)| self.arrives(job))
+    }
+
+    fn new_leader(&mut self) -> Result<(), String> {
+        self.arrive(0)?;
+        (self.seen, self.memory) = (self.truth.clone(), Memory::default());
+        Ok(())
+    }
+
+    fn asks(&mut self, name: &str, fate: Fate) -> Result<(), String> {
+        // It is looked at where it is seen, and was not seen to begin.
+        let Some(run) = self.seen.run(name).filter(|run| !ledger::is_finished(run) && self.seen.jobs_of(run).is_empty()) else {
+            return Ok(());
+        };
+        let uid = run.metadata.uid.clone().unwrap();
+        let Some(Answer::Granted(needs)) = self.memory.ask(&uid, &self.seen.needs(), false, &self.seen).0 else { return Ok(()) };
+        if matches!(fate, Fate::Died) {
+            return self.new_leader();
+        }
+        let Some(again) = self.memory.send(&uid, &needs, at(self.now)) else { return Ok(()) };
+        let job = job_of(name, Some(&needs.mark()));
+        match fate {
+            Fate::Made => self.arrives(job)?,
+            Fate::Slow => self.wire.push((self.now, job)),
+            Fate::Refused if !again => self.memory.refused(&uid),
+            _ => {}
+        }
+        // Whatever comes to mind later does not free what may be there.
+        self.memory.release(&uid);
+        Ok(())
+    }
+
+    fn happens(&mut self, event: &Event, names: &[String]) -> Result<(), String> {
+        match *event {
+            Event::Asks(n, fate) => return self.asks(&names[n], fate),
+            Event::Ends(n) => {
+                if self.truth.run(&names[n]).is_some_and(|run| !self.truth.jobs_of(&run).is_empty()) {
+                    self.truth.finish(&names[n]);
+                    // A run is finished when its Job is.
+                    for job in self.truth.jobs.iter_mut().filter(|job| owner(job) == names[n]) {
+                        *job = ended(job);
+                    }
+                }
+            }
+            Event::Deleted(n) => self.truth.runs.retain(|run| run.metadata.name.as_ref() != Some(&names[n])),
+            Event::Collected => {
+                let runs = self.truth.runs.clone();
+                self.truth.jobs.retain(|job| runs.iter().any(|run| run.metadata.name.as_ref() == Some(&owner(job))));
+            }
+            Event::Told(runs, jobs) => {
+                if runs {
+                    self.seen.runs.clone_from(&self.truth.runs);
+                }
+                if jobs {
+                    self.seen.jobs.clone_from(&self.truth.jobs);
+                }
+            }
+            Event::Looked => drop(self.memory.look(&self.seen)),
+            Event::Passes(seconds) => {
+                self.now += seconds;
+                return self.arrive(10);
+            }
+            Event::Found => self.find(),
+            Event::NewLeader => return self.new_leader(),
+            Event::Slots(slots) => {
+                self.was_lowered = true;
+                self.truth.pools = vec![object("db", &json!({ "slots": slots }))];
+                self.seen.pools.clone_from(&self.truth.pools);
+            }
+        }
+        Ok(())
+    }
+
+    /// The API server is asked for the Jobs of runs that are gone.
+    fn find(&mut self) {
+        let is_gone = |(_, run): &(&str, &str)| self.truth.jobs.iter().all(|job| owner(job) != *run);
+        let lost: Vec<String> = self.memory.lost(at(self.now)).filter(is_gone).map(|(uid, _)| uid.to_owned()).collect();
+        for uid in lost {
+            self.memory.forget(&uid);
+        }
+    }
 }
 
 proptest! {
@@ -374,88 +792,27 @@ proptest! {
     #[test]
     fn never_one_over_the_cap_from_any_view(events in collection::vec(event(), 0..60)) {
         let names: Vec<String> = (0..8).map(|n| format!("r{n}")).collect();
-        let mut truth = view(2, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        let (mut seen, mut memory) = (truth.clone(), Memory::default());
-        let mut trail = Vec::new();
-        for event in events {
-            trail.push(event.clone());
-            match event {
-                Event::Asks(n, fate) => {
-                    // It is looked at where it is seen, and was not seen to begin.
-                    let Some(asking) = seen.run(&names[n]).filter(|run| !ledger::is_finished(run) && !seen.has_job(run)) else { continue };
-                    let uid = asking.metadata.uid.clone().unwrap();
-                    let known = memory.known(&uid, Needs::of(&seen.tasks[0]).as_ref(), false);
-                    let snapshot = read(&seen, &memory);
-                    let Some(Answer::Granted(needs)) = known.or_else(|| memory.ask(&uid, &snapshot).0) else { continue };
-                    if matches!(fate, Fate::Refused) {
-                        memory.release(&uid);
-                        continue;
-                    }
-                    // What is gone cannot own a Job for long, and what has ended had its Job: the name is taken.
-                    let there = truth.run(&names[n]).is_some_and(|run| !ledger::is_finished(&run));
-                    if !matches!(fate, Fate::Died) && there && !truth.has_job(&asking) {
-                        let goes_on = truth.jobs.iter().filter(|job| job.status.is_none());
-                        let used = goes_on.count() + 1;
-                        let slots = usize::try_from(truth.pools[0].spec.slots).unwrap();
-                        // What was let in before the cap was lowered may start.
-                        let lowered = trail.iter().any(|event| matches!(event, Event::Slots(_)));
-                        prop_assert!(used <= slots || lowered && used <= 3, "{used} of {slots}: {trail:?}");
-                        truth.jobs.push(job_of(&names[n], Some(&needs.mark())));
-                    }
-                    match fate {
-                        Fate::Died => (seen, memory) = (truth.clone(), Memory::default()),
-                        // Whatever comes to mind later does not free it.
-                        Fate::Made | Fate::Unheard => {
-                            memory.sent(&uid);
-                            memory.release(&uid);
-                        }
-                        Fate::Refused => unreachable!("it was released"),
-                    }
-                }
-                Event::Ends(n) => {
-                    let Some(at) = truth.runs.iter().position(|run| run.metadata.name.as_ref() == Some(&names[n]) && truth.has_job(run)) else { continue };
-                    truth.runs[at] = with_status(&truth.runs[at], &json!({ "phase": "Finished" }));
-                    // A run is finished when its Job is.
-                    for job in truth.jobs.iter_mut().filter(|job| owner(job) == names[n]) {
-                        let mut ended = (**job).clone();
-                        ended.status = serde_json::from_value(json!({ "conditions": [{ "type": "Complete", "status": "True" }] })).unwrap();
-                        *job = Arc::new(ended);
-                    }
-                }
-                Event::Deleted(n) => truth.runs.retain(|run| run.metadata.name.as_ref() != Some(&names[n])),
-                Event::Collected => {
-                    let runs = truth.runs.clone();
-                    truth.jobs.retain(|job| runs.iter().any(|run| run.metadata.name.as_ref() == Some(&owner(job))));
-                }
-                Event::Told(runs, jobs) => {
-                    if runs {
-                        seen.runs.clone_from(&truth.runs);
-                    }
-                    if jobs {
-                        seen.jobs.clone_from(&truth.jobs);
-                    }
-                }
-                Event::NewLeader => (seen, memory) = (truth.clone(), Memory::default()),
-                Event::Slots(slots) => {
-                    truth.pools = vec![object("db", &json!({ "slots": slots }))];
-                    seen.pools.clone_from(&truth.pools);
-                }
-            }
+        let mut played = Played::new(&names);
+        for (n, event) in events.iter().enumerate() {
+            let wrong = played.happens(event, &names);
+            prop_assert!(wrong.is_ok(), "{wrong:?}: {:?}", &events[..=n]);
         }
         // Work-conserving: once all is told, whoever fits is let in when it asks.
-        seen = truth.clone();
-        let snapshot = read(&seen, &memory);
-        memory.admit(&snapshot);
-        let lost: Vec<String> = memory.lost().map(|(uid, _)| uid.to_owned()).collect();
-        for uid in lost {
-            memory.forget(&uid);
-        }
-        memory.admit(&snapshot);
-        let (holders, _) = memory.standing(&snapshot);
-        let free = usize::try_from(truth.pools[0].spec.slots).unwrap().saturating_sub(holders.len());
-        let waiting: Vec<String> = seen.live_runs().iter().filter(|run| !seen.has_job(run)).filter_map(|run| run.metadata.name.clone()).collect();
-        let granted_already = waiting.iter().filter(|run| memory.granted_to(&format!("uid-{run}"))).count();
+        played.now += 100;
+        played.arrive(0).unwrap();
+        let collected = played.happens(&Event::Collected, &names);
+        prop_assert!(collected.is_ok());
+        played.seen = played.truth.clone();
+        played.memory.look(&played.seen);
+        played.find();
+        let Played { truth, seen, mut memory, .. } = played;
+        memory.look(&seen);
+        let free = usize::try_from(truth.pools[0].spec.slots).unwrap().saturating_sub(memory.standing(&seen).0.len());
+        let granted: Vec<String> = memory.granted().map(|(_, run)| run.to_owned()).collect();
+        let mut live = seen.live_runs();
+        live.retain(|run| seen.jobs_of(run).is_empty());
+        let waiting: Vec<&String> = live.iter().filter_map(|run| run.metadata.name.as_ref()).filter(|run| !granted.contains(run)).collect();
         let admitted = waiting.iter().filter(|run| asks(&mut memory, run, &seen).is_ok()).count();
-        prop_assert_eq!(admitted - granted_already, free.min(waiting.len() - granted_already), "{:?}", trail);
+        prop_assert_eq!(admitted, free.min(waiting.len()), "{:?}", events);
     }
 }

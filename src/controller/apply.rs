@@ -3,6 +3,8 @@
 //! Each change can be made twice without harm: names are locks, and what is changed or deleted is named by its UID too.
 //! To crash after any of them is safe: the next plan is made from what is there then.
 
+mod job;
+
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -210,11 +212,14 @@ impl Writer<'_> {
                     .extend(self.patch::<Job>(name, &Patch::Strategic(&patch)).await?.and_then(|left| Wrote::of(Kind::Job, &left)));
                 Ok(())
             }
-            Change::AskForRoom { run_uid, task, is_queued } => {
-                applied.answer = Some(self.context.room.ask(self.context, self.namespace, (run_uid, task, *is_queued)).await?);
+            Change::AskForRoom { run_uid, needs, is_queued } => {
+                applied.answer = Some(self.context.room.ask(&self.context.caches, self.namespace, (run_uid, needs, *is_queued))?);
                 Ok(())
             }
-            Change::CreateJob { name, run_uid, object } => self.create_job(name, run_uid, object, applied).await,
+            Change::CreateJob { name, run_uid, object, let_in: None } => self.create_job(name, run_uid, object, applied).await.map(drop),
+            Change::CreateJob { name, run_uid, object, let_in: Some(needs) } => {
+                self.create_let_in((name, run_uid), needs, object, applied).await
+            }
             Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds, suspended } => {
                 let mut patch = json!({
                     "metadata": { "uid": uid, "annotations": { label::STOPPED: reason.as_str() } },
@@ -312,32 +317,6 @@ impl Writer<'_> {
             Err(error) => self.refusal(name, error, format!("create revision {name}"), applied)?,
         }
         Ok(())
-    }
-
-    async fn create_job(&self, name: &str, run_uid: &str, object: &Value, applied: &mut Applied) -> Result<(), Error> {
-        let what = format!("create Job {name}");
-        let jobs = Kept::of::<Job>(&self.context.client, self.namespace);
-        match self.send("create", "jobs", name, jobs.create(object)).await? {
-            Ok(created) => {
-                applied.wrote.extend(Wrote::of(Kind::Job, &created));
-                Ok(())
-            }
-            Err(error) if status_code(&error) == 409 => {
-                let there = self.api::<Job>().get_metadata(name).await.map_err(Self::error(what))?;
-                if !owned_by(&there, run_uid) {
-                    let object = Self::object(object, name)?;
-                    let kind =
-                        if observe::automation_run::is_leaving(&there, &object) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
-                    applied.refusals.push(Refusal { name: name.to_owned(), kind, message: error.to_string() });
-                    applied.ended = true;
-                }
-                Ok(())
-            }
-            Err(error) => {
-                applied.ended = true;
-                self.refusal(name, error, what, applied)
-            }
-        }
     }
 
     fn object(value: &Value, name: &str) -> Result<DynamicObject, Error> {

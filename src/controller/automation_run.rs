@@ -37,16 +37,11 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
             // Whether it was let in is an observation like any other. Nothing was written for it.
             seen.answer = Some(answer);
             plan = plan::automation_run::plan(&seen, now);
-            let made = apply::apply(&context, &*run, &plan.changes).await;
-            if makes_job(&plan.changes) && made.as_ref().is_ok_and(|made| !made.refusals.is_empty()) {
-                context.room.give_back(&namespace, &uid);
-            } else if makes_job(&plan.changes) {
-                context.room.sent(&namespace, &uid);
-            }
-            applied = made?;
+            applied = apply::apply(&context, &*run, &plan.changes).await?;
         }
-        let waits = matches!(seen.answer, Some(Answer::Waits(_)));
-        if seen.jobs.is_empty() && !waits && !makes_job(&plan.changes) {
+        let waits = matches!(seen.answer, Some(Answer::Waits(_) | Answer::Behind));
+        let starts = makes_job(&plan.changes) && applied.refusals.is_empty();
+        if seen.jobs.is_empty() && !waits && !starts {
             context.room.give_back(&namespace, &uid);
         }
         let refused = !applied.refusals.is_empty();

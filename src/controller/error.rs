@@ -39,9 +39,6 @@ pub enum Error {
     /// The run that asked to be let in is not there as it was.
     #[error("the run has changed while it asked to be let in")]
     Gone,
-    /// The watches have not told yet what was there when this process began to lead.
-    #[error("the caches do not show yet which runs hold room under caps")]
-    Behind,
     /// A bug of ours. The panic's own words are in the log.
     #[error("a bug in Nightshift stopped the work on this object")]
     Panicked,
@@ -57,14 +54,14 @@ impl Error {
             Error::Report(_) => "report",
             Error::Timeout { .. } => "timeout",
             Error::NotLeading => "lease",
-            Error::Gone | Error::Behind => "behind",
+            Error::Gone => "behind",
             Error::Panicked => "panic",
         }
     }
 
     /// Whether somebody else was faster: our view was old, and the newer one is on its way.
     fn is_conflict(&self) -> bool {
-        if matches!(self, Error::Gone | Error::Behind) {
+        if matches!(self, Error::Gone) {
             return true;
         }
         let (Error::Apply { source, .. } | Error::Report(source)) = self else { return false };

@@ -16,7 +16,7 @@ use super::{
     reading,
 };
 use crate::{
-    admission,
+    admission::{self, Needs},
     api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Definition, Trigger, label},
     build, ledger,
     outcome::{JobEnd, JobSeen, PodPhase, PodSeen},
@@ -36,7 +36,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     let mut seen = Seen {
         task: caches.tasks.get(&namespace, run.spec.task_name()),
         run: run.clone(),
-        capped: false,
+        caps: None,
         answer: None,
         frozen: None,
         siblings: Vec::new(),
@@ -48,8 +48,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     if ledger::is_finished(&run) {
         return Ok(seen);
     }
-    // Caps are those of the task as it is now, also for a step.
-    seen.capped = seen.task.as_ref().is_some_and(|task| task.spec.concurrency.is_some());
+    let task = seen.task.clone();
     if run.spec.step_of().is_some() {
         bundled(client, caches, &mut seen).await?;
     }
@@ -77,6 +76,7 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
     if seen.jobs.is_empty() && seen.frozen.is_none() {
         seen.frozen = frozen(client, &seen).await?;
     }
+    seen.caps = caps(task.as_deref(), &seen);
     seen.jobs.sort_by_key(|job| (job.attempt, job.created));
     let Some(last) = seen.jobs.last() else { return Ok(seen) };
     let begun = last.pods.iter().any(|pod| pod.begun);
@@ -91,6 +91,17 @@ pub async fn observe(client: &Client, caches: &Caches, run: Arc<AutomationRun>, 
         seen.first_job = raw_job(client, &namespace, &first.name).await?;
     }
     Ok(seen)
+}
+
+/// Caps are those of the task as it is now, also for a step, and for a run that starts from an older definition. Where there is
+/// none any more they are those of that: a task may be deleted and made anew at once, and its runs must not all start meanwhile.
+pub(crate) fn caps(task: Option<&AutomationTask>, seen: &Seen) -> Option<Arc<Needs>> {
+    let frozen = match &seen.frozen {
+        Some(Frozen::Task(task)) => Some(task),
+        _ => None,
+    };
+    let of = task.or(seen.task.as_deref()).or(frozen.map(AsRef::as_ref))?;
+    Needs::of(of).map(Arc::new)
 }
 
 /// The run of a workflow's step has its task from the bundle that the workflow's run began with, whatever becomes of the

@@ -20,6 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Cache,
+    broken::Broken,
     definitions::Definitions,
     events::Warnings,
     held::Held,
@@ -27,10 +28,10 @@ use super::{
     touched::{Touched, touched_run},
 };
 use crate::{
-    admission::waits_for_room,
+    admission::{is_marked, task_frees, waits_for_room},
     api::{AutomationRun, AutomationTask, Backfill, BackfillPhase, ConcurrencyPool, Step, Workflow, label},
     ledger,
-    outcome::{JobSeen, PodSeen},
+    outcome::{self, JobSeen, PodSeen},
     plan::automation_task::CronJobSeen,
 };
 
@@ -55,6 +56,7 @@ pub struct Caches {
     pub jobs: Cache<Job>,
     /// Pods of ours, by Job.
     pub pods: Cache<Pod>,
+    pub(super) broken: Broken,
     pub(super) warnings: Warnings,
     pub(super) definitions: Definitions,
     /// Finished runs of workflows that are repeated, whole.
@@ -135,9 +137,10 @@ fn task_groups(task: &AutomationTask) -> Vec<String> {
     concurrency.flat_map(|concurrency| &concurrency.pools).map(|of| key("pool", &namespace, &of.pool_ref.name)).collect()
 }
 
-/// The groups that a Job belongs to.
+/// The groups that a Job belongs to. Of those that are marked the ones that go on: of the others there are ever more.
 fn job_groups(job: &Job) -> Vec<String> {
-    let marked = job.annotations().contains_key(label::HOLDS).then(|| key("marked", &job.namespace().unwrap_or_default(), ""));
+    let holds = is_marked(job) && !outcome::has_ended(job);
+    let marked = holds.then(|| key("marked", &job.namespace().unwrap_or_default(), ""));
     label_key(job, "task", label::TASK).into_iter().chain(label_key(job, "run", label::RUN)).chain(marked).collect()
 }
 
@@ -172,6 +175,7 @@ impl Caches {
             cron_jobs: Cache::new(watches, |c| label_key(c, "task", label::TASK).into_iter().collect()).that(cron_job_tells),
             jobs: Cache::new(watches, job_groups).that(job_tells),
             pods: Cache::new(watches, |p| label_key(p, "job", label::JOB_NAME).into_iter().collect()).that(pod_tells),
+            broken: Broken::default(),
             warnings: Warnings::default(),
             definitions: Definitions::default(),
             originals: Held::default(),
@@ -217,6 +221,15 @@ impl Caches {
         let workflows = self.workflows.store().state().into_iter().map(|workflow| Touched::Workflow(ObjectRef::from_obj(&*workflow)));
         let pools = self.pools.store().state().into_iter().map(|pool| Touched::Pool(ObjectRef::from_obj(&*pool)));
         tasks.chain(workflows).chain(runs.map(|run| touched_run(&run))).chain(backfills).chain(pools).collect()
+    }
+
+    /// Most updates of a task are of its status, and change nothing for those that wait for room.
+    pub(super) fn take_task(&self, watch: usize, event: Event<AutomationTask>) -> Vec<Touched> {
+        let frees = match &event {
+            Event::Apply(now) => task_frees(self.tasks.get(&now.namespace().unwrap_or_default(), &now.name_any()).as_deref(), now),
+            _ => true,
+        };
+        self.tasks.take(watch, event).iter().flat_map(|task| self.task_touched(task, frees)).collect()
     }
 
     /// A pod that has ended and then goes while its Job stands (evicted, deleted by somebody) stays as it was last seen:
@@ -269,20 +282,16 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         let scope = scope.as_deref();
         let ours = Config::default().labels(label::SELECTOR);
         let own = caches.clone();
-        watches.push(
-            told(client, scope, Config::default())
-                .map(move |event| own.tasks.take(index, event).iter().flat_map(|task| own.task_touched(task)).collect())
-                .boxed(),
-        );
+        watches.push(told(client, scope, Config::default(), caches.clone()).map(move |event| own.take_task(index, event)).boxed());
         let own = caches.clone();
         watches.push(
-            told(client, scope, Config::default())
+            told(client, scope, Config::default(), caches.clone())
                 .map(move |event| own.workflows.take(index, event).iter().flat_map(|workflow| own.workflow_touched(workflow)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            told(client, scope, Config::default())
+            told(client, scope, Config::default(), caches.clone())
                 .map(move |event| {
                     let update = matches!(event, Event::Apply(_));
                     own.runs.take(index, event).iter().flat_map(|run| own.run_touched(run, update)).collect()
@@ -291,7 +300,7 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         );
         let own = caches.clone();
         watches.push(
-            told(client, scope, Config::default())
+            told(client, scope, Config::default(), caches.clone())
                 .map(move |event| {
                     let touched = own.backfills.take(index, event);
                     touched.iter().map(|backfill| Touched::Backfill(ObjectRef::from_obj(&**backfill))).collect()
@@ -300,25 +309,25 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
         );
         let own = caches.clone();
         watches.push(
-            told(client, scope, Config::default())
+            told(client, scope, Config::default(), caches.clone())
                 .map(move |event| own.pools.take(index, event).iter().flat_map(|pool| own.pool_touched(pool)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            told(client, scope, ours.clone())
+            told(client, scope, ours.clone(), caches.clone())
                 .map(move |event| own.cron_jobs.take(index, event).iter().flat_map(|c| Caches::cron_job_touched(c)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            told(client, scope, ours.clone())
+            told(client, scope, ours.clone(), caches.clone())
                 .map(move |event| own.take_job(index, event).iter().flat_map(|job| own.job_touched(job)).collect())
                 .boxed(),
         );
         let own = caches.clone();
         watches.push(
-            told(client, scope, ours)
+            told(client, scope, ours, caches.clone())
                 .map(move |event| own.take_pod(index, event).iter().flat_map(|pod| own.pod_touched(pod)).collect())
                 .boxed(),
         );
@@ -336,33 +345,23 @@ pub fn start(client: &Client, namespaces: &[String], touched: UnboundedSender<To
 }
 
 /// What a watch tells of a kind.
-fn told<K>(client: &Client, namespace: Option<&str>, config: Config) -> impl futures::Stream<Item = Event<K>> + use<K>
+fn told<K>(client: &Client, namespace: Option<&str>, config: Config, caches: Arc<Caches>) -> impl futures::Stream<Item = Event<K>> + use<K>
 where
     K: Watched<Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
     let api: Api<Told<K>> = namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-    watcher(api, config.page_size(PAGE)).default_backoff().filter_map(|event| {
+    watcher(api, config.page_size(PAGE)).default_backoff().filter_map(move |event| {
+        let whole = |told, is_gone| caches.broken.sort_out(told, is_gone);
         std::future::ready(match event {
             Ok(Event::Init) => Some(Event::Init),
             Ok(Event::InitDone) => Some(Event::InitDone),
-            Ok(Event::InitApply(told)) => whole(told).map(Event::InitApply),
-            Ok(Event::Apply(told)) => whole(told).map(Event::Apply),
-            Ok(Event::Delete(told)) => whole(told).map(Event::Delete),
+            Ok(Event::InitApply(told)) => whole(told, false).map(Event::InitApply),
+            Ok(Event::Apply(told)) => whole(told, false).map(Event::Apply),
+            Ok(Event::Delete(told)) => whole(told, true).map(Event::Delete),
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), %error, "the watch broke and starts again");
                 None
             }
         })
     })
-}
-
-/// The object, where it parses. Otherwise it is told of, and left out.
-fn whole<K: Watched>(told: Told<K>) -> Option<K> {
-    match told {
-        Told::Whole(object) => Some(object),
-        Told::Broken { metadata, error } => {
-            tracing::error!(kind = %K::kind(&()), namespace = metadata.namespace, name = metadata.name, error, "a stored object does not parse and is left alone; correct it or delete it");
-            None
-        }
-    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod automation_run;
 mod automation_task;
 pub(crate) mod backfill;
+mod broken;
 mod cache;
 mod caches;
 mod concurrency_pool;

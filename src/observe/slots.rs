@@ -9,6 +9,7 @@ use super::{Caches, Error, automation_run::belongs, caches::key, reading};
 use crate::{
     admission::Source,
     api::{AutomationRun, AutomationTask, ConcurrencyPool, label},
+    outcome,
 };
 
 /// How many objects are told in one answer.
@@ -32,29 +33,29 @@ impl Source for InNamespace<'_> {
     }
 
     fn task(&self, name: &str) -> Option<Arc<AutomationTask>> {
-        self.caches.tasks.get(self.namespace, name)
+        self.caches.tasks.get(self.namespace, name).filter(|task| task.metadata.deletion_timestamp.is_none())
     }
 
     fn marked_jobs(&self) -> Vec<Arc<Job>> {
         self.caches.jobs.group(&key("marked", self.namespace, ""))
     }
 
-    fn has_job(&self, run: &AutomationRun) -> bool {
-        self.caches.jobs.group(&key("run", self.namespace, &run.name_any())).iter().any(|job| belongs(job, run))
+    fn jobs_of(&self, run: &AutomationRun) -> Vec<Arc<Job>> {
+        let mut jobs = self.caches.jobs.group(&key("run", self.namespace, &run.name_any()));
+        jobs.retain(|job| belongs(job, run));
+        jobs
     }
 
     fn pools(&self) -> Vec<Arc<ConcurrencyPool>> {
         self.caches.pools.group(&key("pools", self.namespace, ""))
     }
+
+    fn has_queue(&self) -> bool {
+        self.caches.runs.has_group(&key("queue", self.namespace, ""))
+    }
 }
 
 impl InNamespace<'_> {
-    /// Whether anybody says that it waits for room under a cap.
-    #[must_use]
-    pub fn has_queue(&self) -> bool {
-        self.caches.runs.has_group(&key("queue", self.namespace, ""))
-    }
-
     /// All runs that go on and all Jobs of runs, as the server has them now: what the caches have to show before anybody is let in.
     /// Those of whoever begins to lead were filled while another one led, and may not show yet whom that one let in.
     ///
@@ -85,23 +86,28 @@ impl InNamespace<'_> {
         }
     }
 
-    /// Whether the server has no Job of that name.
+    /// Whether the Job of that name is seen to have ended, or the server has none.
     ///
     /// # Errors
     /// Where the API server would not answer.
-    pub async fn has_no_job(&self, client: &Client, name: &str) -> Result<bool, Error> {
+    pub async fn is_over(&self, client: &Client, name: &str) -> Result<bool, Error> {
+        if self.caches.jobs.get(self.namespace, name).is_some_and(|job| outcome::has_ended(&job)) {
+            return Ok(true);
+        }
         self.is_gone(client, &There { is_job: true, name: name.to_owned(), version: None }).await
     }
 
-    /// Whether the caches show it, or something newer of that name.
+    /// Whether the caches show it, or something newer of that name; or cannot, since it does not parse.
     #[must_use]
     pub fn shows(&self, there: &There) -> bool {
         let shown = if there.is_job {
-            self.caches.jobs.get(self.namespace, &there.name).map(|job| job.resource_version())
+            self.caches.jobs.get(self.namespace, &there.name).and_then(|job| job.resource_version())
         } else {
-            self.caches.runs.get(self.namespace, &there.name).map(|run| run.resource_version())
+            self.caches.runs.get(self.namespace, &there.name).and_then(|run| run.resource_version())
         };
-        shown.is_some_and(|shown| version(shown) >= there.version)
+        let kind = if there.is_job { Job::kind(&()) } else { AutomationRun::kind(&()) };
+        let broken = self.caches.broken.version(&kind, self.namespace, &there.name);
+        [shown, broken].into_iter().flatten().any(|shown| version(Some(shown)) >= there.version)
     }
 
     /// Whether it has gone since: the caches cannot tell that from what they have not been told yet.
@@ -125,7 +131,8 @@ impl InNamespace<'_> {
 #[derive(Clone, Debug)]
 pub struct There {
     is_job: bool,
-    name: String,
+    /// Its name.
+    pub name: String,
     version: Option<u64>,
 }
 
@@ -138,3 +145,57 @@ trait Listed: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone
 
 impl Listed for AutomationRun {}
 impl Listed for Job {}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::observe::told::Told;
+
+    fn run(version: &str, task: &Value) -> Told<AutomationRun> {
+        let meta = json!({ "name": "a", "namespace": "ns", "resourceVersion": version });
+        serde_json::from_str(&json!({ "metadata": meta, "spec": { "taskRef": task } }).to_string()).unwrap()
+    }
+
+    #[test]
+    fn nobody_waits_to_be_shown_what_does_not_parse() {
+        let caches = Caches::new(1);
+        let shows = |version: u64| {
+            let there = There { is_job: false, name: "a".to_owned(), version: Some(version) };
+            InNamespace { caches: &caches, namespace: "ns" }.shows(&there)
+        };
+        let whole = caches.broken.sort_out(run("5", &json!({ "name": "t" })), false).unwrap();
+        caches.runs.take(0, Event::Apply(whole));
+        assert!(shows(5) && !shows(6));
+        assert!(caches.broken.sort_out(run("6", &json!(7)), false).is_none());
+        assert!(shows(5) && shows(6) && !shows(7), "the version that does not parse, and none after it");
+        assert!(caches.broken.sort_out(run("7", &json!({ "name": "t" })), false).is_some());
+        assert!(!shows(6), "it is told whole, and the cache has yet to show it");
+        caches.broken.sort_out(run("8", &json!(7)), false);
+        caches.broken.sort_out(run("9", &json!(7)), true);
+        assert!(!shows(8), "it is gone");
+    }
+
+    #[test]
+    fn jobs_that_have_ended_are_not_looked_at_with_those_that_hold_room() {
+        let caches = Caches::new(1);
+        let here = InNamespace { caches: &caches, namespace: "ns" };
+        let run: AutomationRun = serde_json::from_value(
+            json!({ "metadata": { "name": "r", "namespace": "ns", "uid": "u" }, "spec": { "taskRef": { "name": "t" } } }),
+        )
+        .unwrap();
+        let job = |conditions: Value| -> Job {
+            let owner =
+                json!({ "apiVersion": "nightshift.dev/v1alpha1", "kind": "AutomationRun", "name": "r", "uid": "u", "controller": true });
+            let labels = json!({ label::RUN: "r", label::TASK: "t" });
+            let meta = json!({ "name": "r-1", "namespace": "ns", "labels": labels, "annotations": { label::HOLDS: "{}" }, "ownerReferences": [owner] });
+            serde_json::from_value(json!({ "metadata": meta, "status": { "conditions": conditions } })).unwrap()
+        };
+        caches.jobs.take(0, Event::Apply(job(json!([]))));
+        assert_eq!((here.marked_jobs().len(), here.jobs_of(&run).len()), (1, 1));
+        caches.jobs.take(0, Event::Apply(job(json!([{ "type": "Failed", "status": "True" }]))));
+        assert_eq!((here.marked_jobs().len(), here.jobs_of(&run).len()), (0, 1), "its run may try again, and holds the same");
+    }
+}

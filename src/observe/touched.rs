@@ -83,15 +83,20 @@ impl Caches {
     }
 
     /// A task concerns its backfills too, the workflows that name it, and the runs that wait for it to exist, or to be corrected.
-    pub(super) fn task_touched(&self, task: &AutomationTask) -> Vec<Touched> {
+    ///
+    /// `frees` tells whether it may change who is let in under caps.
+    pub(super) fn task_touched(&self, task: &AutomationTask, frees: bool) -> Vec<Touched> {
         let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
         let of_task = key("task", &namespace, &name);
-        // Those that wait for room are many, maybe: who of them may go is decided for all at once.
-        let waiting = self.runs.group(&of_task).into_iter().filter(|run| admission::is_waiting(run) && !admission::waits_for_room(run));
-        let waiting = waiting.map(|run| touched_run(&run));
+        let there = self.tasks.get(&namespace, &name);
+        let is_gone = there.is_none_or(|there| there.uid() != task.uid() || there.metadata.deletion_timestamp.is_some());
+        // Those that wait for room are many, maybe: who of them may go is decided for all at once. Without a task none may, and
+        // each says so.
+        let is_touched = |run: &Arc<AutomationRun>| admission::is_waiting(run) && (is_gone || !admission::waits_for_room(run));
+        let waiting = self.runs.group(&of_task).into_iter().filter(is_touched).map(|run| touched_run(&run));
         let itself = Touched::Task(ObjectRef::from_obj(task));
-        let room = Touched::Room(namespace.clone());
-        [itself, room].into_iter().chain(waiting).chain(self.backfills_of(&of_task)).chain(self.outer(&of_task)).collect()
+        let room = frees.then(|| Touched::Room(namespace.clone()));
+        std::iter::once(itself).chain(room).chain(waiting).chain(self.backfills_of(&of_task)).chain(self.outer(&of_task)).collect()
     }
 
     /// A pool concerns those that wait, and the tasks that name it, whose `Ready` tells where it is not there.
@@ -175,12 +180,12 @@ impl Caches {
     /// A Job that has a run concerns that run; one that has none concerns the task, which adopts it. The name of a run
     /// that is being adopted is the Job's own, mostly.
     ///
-    /// One that goes on after its run was deleted holds room under caps until it ends or goes too.
+    /// One that goes on after its run was deleted, or has finished, holds room under caps until it ends or goes too.
     pub(super) fn job_touched(&self, job: &Job) -> Vec<Touched> {
         let namespace = job.namespace().unwrap_or_default();
-        let run = || self.runs.get(&namespace, job.labels().get(label::RUN)?);
-        let alone = || run().is_none_or(|run| job.owner_references().iter().all(|owner| Some(&owner.uid) != run.metadata.uid.as_ref()));
-        let room = (job.annotations().contains_key(label::HOLDS) && alone()).then(|| Touched::Room(namespace.clone()));
+        let is_gone = self.jobs.get(&namespace, &job.name_any()).is_none_or(|there| there.uid() != job.uid());
+        let run = job.labels().get(label::RUN).and_then(|run| self.runs.get(&namespace, run));
+        let room = admission::job_frees(job, is_gone, run.as_deref()).then(|| Touched::Room(namespace.clone()));
         Self::labelled_run(job).or_else(|| Self::labelled_task(job)).into_iter().chain(room).collect()
     }
 
@@ -245,20 +250,47 @@ mod tests {
         assert_eq!(names(&caches.run_touched(&cancelled, true)), ["run w", "task t"]);
         let over = run("over", json!({ "phase": "Finished" }));
         assert_eq!(names(&caches.run_touched(&over, true)), ["room in ns", "task t"]);
-        assert_eq!(names(&caches.task_touched(&task)), ["room in ns", "task t"]);
+        assert_eq!(names(&caches.task_touched(&task, true)), ["room in ns", "task t"]);
         let mut job = Job::default();
-        job.metadata.namespace = Some("ns".to_owned());
+        (job.metadata.namespace, job.metadata.name) = (Some("ns".to_owned()), Some("w-1".to_owned()));
         job.labels_mut().insert(label::RUN.to_owned(), "w".to_owned());
         job.annotations_mut().insert(label::HOLDS.to_owned(), "{}".to_owned());
         assert_eq!(names(&caches.job_touched(&job)), ["room in ns", "run w"], "of another run of that name, which is gone");
         job.owner_references_mut().push(crate::build::owned_by_run(&told, true));
         assert_eq!(names(&caches.job_touched(&job)), ["run w"]);
+        job.owner_references_mut().clear();
+        caches.jobs.take(0, Event::Apply(job.clone()));
+        assert_eq!(names(&caches.job_touched(&job)), ["run w"], "it goes on");
+        job.status = serde_json::from_value(json!({ "conditions": [{ "type": "Failed", "status": "True" }] })).unwrap();
+        assert_eq!(names(&caches.job_touched(&job)), ["room in ns", "run w"], "it has ended");
+        caches.jobs.take(0, Event::Delete(job.clone()));
+        assert_eq!(names(&caches.job_touched(&job)), ["run w"], "it had ended");
+        run("w", json!({ "phase": "Finished" }));
+        job.owner_references_mut().push(crate::build::owned_by_run(&told, true));
+        job.status = None;
+        assert_eq!(names(&caches.job_touched(&job)), ["room in ns", "run w"], "it outlived its run");
         let pool: ConcurrencyPool = object("db", &json!({ "slots": 1 }));
         assert_eq!(names(&caches.pool_touched(&pool)), ["pool db", "room in ns", "task t"], "Ready of the task may tell of it");
         let mut status = pool.clone();
         caches.pools.take(0, Event::Apply(pool));
         status.status = serde_json::from_value(json!({ "used": 1 })).unwrap();
         assert!(caches.pools.take(0, Event::Apply(status)).is_empty(), "how it is used is no news to anybody");
+    }
+
+    #[test]
+    fn a_status_of_a_task_is_no_news_to_those_that_wait_and_its_end_is_to_each() {
+        let caches = Caches::new(1);
+        let capped =
+            |max: i32| -> AutomationTask { object("t", &json!({ "owner": { "team": "a" }, "image": "i", "concurrency": { "max": max } })) };
+        assert_eq!(names(&caches.take_task(0, Event::Apply(capped(1)))), ["room in ns", "task t"]);
+        let mut run: AutomationRun = object("w", &json!({ "taskRef": { "name": "t" } }));
+        run.status = serde_json::from_value(json!({ "phase": "Queued", "waitingOn": { "reason": "MaxReached", "message": "" } })).unwrap();
+        caches.runs.take(0, Event::Apply(run));
+        let mut told = capped(1);
+        told.status = serde_json::from_value(json!({ "observedGeneration": 1 })).unwrap();
+        assert_eq!(names(&caches.take_task(0, Event::Apply(told))), ["task t"]);
+        assert_eq!(names(&caches.take_task(0, Event::Apply(capped(2)))), ["room in ns", "task t"]);
+        assert_eq!(names(&caches.take_task(0, Event::Delete(capped(2)))), ["room in ns", "run w", "task t"], "it says that there is none");
     }
 
     #[test]
@@ -284,7 +316,7 @@ mod tests {
         assert_eq!(names(&caches.workflow_touched(&outer)), ["backfill of-outer", "workflow outer"]);
         assert_eq!(names(&caches.workflow_touched(&inner)), ["backfill of-outer", "workflow inner", "workflow outer"]);
         assert_eq!(
-            names(&caches.task_touched(&task)),
+            names(&caches.task_touched(&task, true)),
             ["backfill of-outer", "backfill of-t", "room in ns", "task t", "workflow inner", "workflow outer"]
         );
 

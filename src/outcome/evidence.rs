@@ -92,6 +92,13 @@ pub struct JobSeen {
     pub pods: Vec<PodSeen>,
 }
 
+/// Whether the Job has ended, well or not.
+#[must_use]
+pub fn has_ended(job: &Job) -> bool {
+    let mut conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|c| ["Complete", "Failed"].contains(&c.type_.as_str()) && c.status == "True")
+}
+
 impl JobSeen {
     /// Reads a Job and its pods.
     #[must_use]

@@ -12,7 +12,7 @@ pub(crate) use attempts::cut;
 pub use attempts::{outputs, record};
 pub use classify::{Ended, classify};
 pub use conclude::{Conclusion, conclude};
-pub use evidence::{ContainerSeen, JobEnd, JobSeen, PodPhase, PodSeen, StopReason};
+pub use evidence::{ContainerSeen, JobEnd, JobSeen, PodPhase, PodSeen, StopReason, has_ended};
 pub use waiting::{Trouble, waited, waiting};
 pub(crate) use waiting::{refusal, starting};
 
@@ -50,6 +50,8 @@ pub mod reason {
     pub const POOL_NOT_FOUND: &str = "PoolNotFound";
     /// It asks for more slots than the pool has.
     pub const POOL_TOO_SMALL: &str = "PoolTooSmall";
+    /// It waits until the operator, which has just begun to lead, knows who holds room.
+    pub const ROOM_UNKNOWN: &str = "RoomUnknown";
     /// Another run of the same slot goes on.
     pub const SLOT_TAKEN: &str = "SlotTaken";
     /// The run to run again is not there, or is none that can be.
@@ -74,7 +76,7 @@ pub mod reason {
     /// Whether a run that waits on this waits for room under a cap.
     #[must_use]
     pub fn is_of_caps(reason: &str) -> bool {
-        [MAX_REACHED, POOL_FULL, POOL_CLOSED, POOL_NOT_FOUND, POOL_TOO_SMALL].contains(&reason)
+        [MAX_REACHED, POOL_FULL, POOL_CLOSED, POOL_NOT_FOUND, POOL_TOO_SMALL, ROOM_UNKNOWN].contains(&reason)
     }
 
     /// Whether a run that waits on this is in a queue.

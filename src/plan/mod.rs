@@ -23,11 +23,13 @@ mod standing;
 pub mod workflow;
 pub mod workflow_run;
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
-use crate::{api::AutomationRun, build::CronJobSpec, outcome::StopReason};
+use crate::{admission::Needs, api::AutomationRun, build::CronJobSpec, outcome::StopReason};
 
 /// What to do about one object: writes in order, the status to report, what to tell people, and when to look again.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,8 +132,8 @@ pub enum Change {
     AskForRoom {
         /// UID of the run.
         run_uid: String,
-        /// Its task.
-        task: String,
+        /// What its task asks of it.
+        needs: Arc<Needs>,
         /// Whether it says already that it waits.
         is_queued: bool,
     },
@@ -143,6 +145,8 @@ pub enum Change {
         run_uid: String,
         /// The whole object.
         object: Value,
+        /// What its run was let in with, where it is the first Job of one under caps: it is not sent where that holds no longer.
+        let_in: Option<Arc<Needs>>,
     },
     /// Begins to stop a Job: writes the reason on it and, in the same patch, forbids further retries.
     StopJob {

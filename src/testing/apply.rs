@@ -128,7 +128,9 @@ impl Operator {
     pub fn apply(&mut self, cluster: &mut Cluster, changes: &[Change]) -> Result<Applied, Failure> {
         let mut applied = Applied::default();
         for change in changes {
-            self.broken.extend(audit::before(cluster, change));
+            if !matches!(change, Change::CreateJob { .. }) {
+                self.broken.extend(audit::before(cluster, change));
+            }
             self.change(cluster, change, &mut applied)?;
             if applied.ended {
                 break;
@@ -204,29 +206,11 @@ impl Operator {
                 let patch = json!({ "metadata": { "uid": uid, "labels": { label::RUN: owner.name }, "ownerReferences": [owner] } });
                 self.patch_job(cluster, name, Patch::Strategic(&patch), applied)
             }
-            Change::AskForRoom { run_uid, task, is_queued } => {
-                applied.answer = Some(self.ask_for_room(run_uid, task, *is_queued)?);
+            Change::AskForRoom { run_uid, needs, is_queued } => {
+                applied.answer = Some(self.ask_for_room(run_uid, needs, *is_queued)?);
                 Ok(())
             }
-            Change::CreateJob { name, run_uid, object } => {
-                match self.send(cluster, format!("create job {name}"), |c| c.create_job(object))? {
-                    Ok(created) => applied.wrote.push(Wrote::of("job", &*created)),
-                    Err(denied) if denied.code == 409 => {
-                        let there = cluster.jobs.get(name).ok_or(Failure::NoAnswer)?;
-                        if there.owner_references().iter().all(|owner| owner.uid != *run_uid) {
-                            let wanted: Job = serde_json::from_value(object.clone()).map_err(|_| Failure::NoAnswer)?;
-                            let kind = if is_leaving(&**there, &wanted) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
-                            applied.refusals.push(Refusal { name: name.clone(), kind, message: denied.message });
-                            applied.ended = true;
-                        }
-                    }
-                    Err(denied) => {
-                        applied.ended = true;
-                        applied.refuse(name, denied)?;
-                    }
-                }
-                Ok(())
-            }
+            Change::CreateJob { .. } => self.create_job(cluster, change, applied),
             Change::StopJob { name, uid, reason, backoff_limit, deadline_seconds, suspended } => {
                 let mut patch = json!({
                     "metadata": { "uid": uid, "annotations": { label::STOPPED: reason.as_str() } },
@@ -243,6 +227,36 @@ impl Operator {
                 unless_gone(self.send(cluster, format!("patch pod {name}"), |c| c.patch_pod(name, Patch::Merge(&patch)))?).map(drop)
             }
         }
+    }
+
+    fn create_job(&mut self, cluster: &mut Cluster, change: &Change, applied: &mut Applied) -> Result<(), Failure> {
+        let Change::CreateJob { name, run_uid, object, let_in } = change else { return Ok(()) };
+        let again = match let_in {
+            Some(needs) => Some(self.memory.send(run_uid, needs, cluster.now).ok_or(Failure::Conflict)?),
+            None => None,
+        };
+        self.broken.extend(audit::before(cluster, change));
+        match self.send(cluster, format!("create job {name}"), |c| c.create_job(object))? {
+            Ok(created) => applied.wrote.push(Wrote::of("job", &*created)),
+            Err(denied) if denied.code == 409 => {
+                let there = cluster.jobs.get(name).ok_or(Failure::NoAnswer)?;
+                if there.owner_references().iter().all(|owner| owner.uid != *run_uid) {
+                    let wanted: Job = serde_json::from_value(object.clone()).map_err(|_| Failure::NoAnswer)?;
+                    let kind = if is_leaving(&**there, &wanted) { RefusalKind::Leaving } else { RefusalKind::NameTaken };
+                    applied.refusals.push(Refusal { name: name.clone(), kind, message: denied.message });
+                    applied.ended = true;
+                    self.memory.refused(run_uid);
+                }
+            }
+            Err(denied) => {
+                applied.ended = true;
+                applied.refuse(name, denied)?;
+                if again == Some(false) {
+                    self.memory.refused(run_uid);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn patch_job(&mut self, cluster: &mut Cluster, name: &str, patch: Patch<'_>, applied: &mut Applied) -> Result<(), Failure> {

@@ -43,7 +43,7 @@ pub fn before(cluster: &Cluster, change: &Change) -> Option<String> {
             Some(format!("run {name} is deleted before the Job {} that it records", left.name_any()))
         }
         // One that is there is not made again.
-        Change::CreateJob { name, run_uid, object } if cluster.jobs.get(name).is_none() => {
+        Change::CreateJob { name, run_uid, object, .. } if cluster.jobs.get(name).is_none() => {
             over_a_cap(cluster, run_uid, object).or_else(|| beside_another(cluster, run_uid))
         }
         _ => None,
@@ -51,7 +51,7 @@ pub fn before(cluster: &Cluster, change: &Change) -> Option<String> {
 }
 
 /// What is wrong with starting this run now: with those that have a Job and are not finished, or whose Job goes on although they
-/// are gone, there would be more than a cap allows. It must have been let in with what it holds.
+/// are gone or finished, there would be more than a cap allows. It must have been let in with what it holds.
 fn over_a_cap(cluster: &Cluster, run_uid: &str, object: &Value) -> Option<String> {
     let run = cluster.runs.by_uid(run_uid)?;
     let task = cluster.tasks.get(run.spec.task_name())?;
@@ -61,10 +61,8 @@ fn over_a_cap(cluster: &Cluster, run_uid: &str, object: &Value) -> Option<String
     let mut held: BTreeMap<String, Slots> = BTreeMap::new();
     for job in cluster.jobs.iter() {
         let Some(owner) = job.owner_references().iter().find(|owner| owner.controller == Some(true)) else { continue };
-        let goes_on = match cluster.runs.by_uid(&owner.uid) {
-            Some(run) => !ledger::is_finished(run),
-            None => !job_controller::is_finished(job),
-        };
+        let run = cluster.runs.by_uid(&owner.uid);
+        let goes_on = run.is_some_and(|run| !ledger::is_finished(run)) || !job_controller::is_finished(job);
         if goes_on && owner.uid != run_uid {
             held.insert(owner.uid.clone(), admission::marked(job).unwrap_or_default());
         }

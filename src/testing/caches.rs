@@ -137,13 +137,18 @@ pub struct Caches {
     pub backfills: Cache<Backfill>,
     /// The pools: as they are, since nothing here is about how late that is told.
     pub pools: Slots,
+    /// Whether something was told that may change who is let in under caps.
+    pub frees: bool,
 }
 
 impl Caches {
     /// Takes the news of all watches and returns what they touch.
     pub fn take(&mut self, cluster: &Cluster, lags: &Lags) -> Vec<Key> {
         let now = cluster.now;
+        let known = self.tasks.clone();
         let tasks = self.tasks.take_all(&cluster.tasks, lags.tasks, now);
+        let gone = |task: &Arc<AutomationTask>| self.tasks.get(&task.name_any()).is_none();
+        self.frees |= tasks.iter().any(|task| gone(task) || admission::task_frees(known.get(&task.name_any()).map(AsRef::as_ref), task));
         let workflows = self.workflows.take_all(&cluster.workflows, lags.workflows, now);
         let runs = self.runs.take_all(&cluster.runs, lags.runs, now);
         let cron_jobs = self.cron_jobs.take_all(&cluster.cron_jobs, lags.cron_jobs, now);
@@ -155,6 +160,10 @@ impl Caches {
         for entry in &pods {
             self.take_pod(entry);
         }
+        let over = |run: &Arc<AutomationRun>| run.spec.task_ref.is_some() && (ledger::is_finished(run) || is_gone(&self.runs, run));
+        let of = |job: &Job| self.runs.get(job.labels().get(label::RUN)?).map(AsRef::as_ref);
+        let frees = |entry: &Entry<Job>| admission::job_frees(&entry.object, entry.deleted, of(&entry.object));
+        self.frees |= runs.iter().any(over) || jobs.iter().any(frees);
         let jobs: Vec<Arc<Job>> = jobs.into_iter().map(|entry| entry.object).collect();
         let pods: Vec<Arc<Pod>> = pods.into_iter().map(|entry| entry.object).collect();
         let backfills = self.backfills.take_all(&cluster.backfills, lags.backfills, now);
@@ -231,6 +240,12 @@ impl Caches {
         self.runs.iter().filter(move |run| run.spec.workflow_name() == Some(workflow) && run.spec.step_of().is_none())
     }
 
+    /// The runs of those UIDs.
+    pub fn named(&self, uids: &[String]) -> Vec<Key> {
+        let runs = self.runs.iter().filter(|run| run.uid().is_some_and(|uid| uids.contains(&uid)));
+        runs.map(|run| Key::Run(run.name_any())).collect()
+    }
+
     fn touched(
         &self,
         tasks: &[Arc<AutomationTask>],
@@ -267,7 +282,8 @@ impl Caches {
     }
 
     fn task_touched(&self, task: &str) -> Vec<Key> {
-        let waiting = self.runs_of(task).filter(|run| admission::is_waiting(run) && !admission::waits_for_room(run));
+        let is_gone = self.tasks.get(task).is_none();
+        let waiting = self.runs_of(task).filter(|run| admission::is_waiting(run) && (is_gone || !admission::waits_for_room(run)));
         let waiting = waiting.map(|run| Key::Run(run.name_any()));
         let backfills = self.backfills.iter().filter(|backfill| backfill.spec.task_name() == task);
         let backfills = backfills.map(|backfill| Key::Backfill(backfill.name_any()));

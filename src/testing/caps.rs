@@ -1,5 +1,8 @@
 //! Caps hold: whatever happens to the operator, its watches and its runs, no run is let in beside as many as may be; nobody
 //! waits for ever; and what a run held is free when it is gone.
+//!
+//! As in the shell it is decided when something is told that may change who is let in, and not otherwise: a wake that is lost
+//! leaves a run waiting.
 
 use std::sync::Arc;
 
@@ -11,6 +14,7 @@ use serde_json::json;
 use super::{
     caches::{Lag, Lags},
     history::expect_none,
+    operator::Planned,
     people::Act,
     scenario::{Scenario, TASK},
     script::{End, Life},
@@ -18,10 +22,11 @@ use super::{
     world::World,
 };
 use crate::{
-    admission::Slots,
+    admission::{Answer, Slots},
     api::{AutomationRun, Phase},
     ledger,
     outcome::reason,
+    plan::automation_run,
 };
 
 fn create(name: &str) -> Act {
@@ -190,4 +195,71 @@ fn what_can_never_be_had_is_told_on_run_and_task_and_ends_when_it_is_put_right()
     world.cluster.pools = Slots::from([("db".to_owned(), 3)]);
     world.run_until(super::scenario::start() + jiff::SignedDuration::from_secs(60));
     assert_eq!(world.cluster.runs.get("r0").unwrap().status.as_ref().unwrap().phase, Some(Phase::Running));
+}
+
+#[test]
+fn a_run_goes_on_when_the_job_of_one_that_was_deleted_before_it_is_told_to_be_gone() {
+    let jobs = Lag { seconds: 3, silent: None };
+    let scenario = Scenario { lags: Lags { jobs, ..Lags::default() }, ..two_of_one() }.with(40, Act::DeleteRun(0));
+    let world = at(&scenario, Slots::from([("db".to_owned(), 1)]), 120);
+    assert_eq!(world.cluster.runs.get("r1").unwrap().status.as_ref().unwrap().phase, Some(Phase::Running));
+}
+
+#[test]
+fn nobody_waits_behind_runs_that_have_gone() {
+    let spec = json!({ "concurrency": { "max": 1 }, "history": { "succeeded": 20, "failed": 20 } });
+    let scenario = Scenario::new(spec, vec![Life::exit(20, 0)]).during(300);
+    let scenario = scenario.with(1, create("r0")).with(3, create("r1")).with(6, Act::Cancel(1)).with(100, create("r2"));
+    let world = ended(&scenario, 5);
+    assert_eq!(wrong(&world), Vec::<String>::new());
+    let started = |name: &str| world.cluster.runs.get(name).unwrap().status.as_ref().unwrap().start_time.is_some();
+    assert_eq!([started("r0"), started("r1"), started("r2")], [true, false, true]);
+}
+
+#[test]
+fn a_task_that_is_replaced_while_its_runs_queue_lets_no_more_of_them_in_and_ends_none() {
+    let scenario = two_of_one().with(3, create("r2")).with(3, create("r3"));
+    for is_seen_to_be_gone in [false, true] {
+        // They have waited for longer than a run waits for a task that is not there.
+        let mut world = at(&scenario, Slots::from([("db".to_owned(), 1)]), 1200);
+        let now = world.cluster.now;
+        world.cluster.tasks.remove(now, TASK);
+        if is_seen_to_be_gone {
+            world.run_until(now);
+            assert_eq!(waits(world.cluster.runs.get("r3").unwrap()).1, "TaskNotFound");
+        }
+        drop(world.cluster.tasks.create(now, scenario.task()).unwrap());
+        world.run_until(now + jiff::SignedDuration::from_secs(60));
+        assert_eq!(world.operator.broken, Vec::<String>::new());
+        // What ran belonged to the task, and went with it.
+        let left = ["r1", "r2", "r3"].map(|name| world.cluster.runs.get(name).unwrap());
+        let runs = |run: &&&Arc<AutomationRun>| run.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Running));
+        assert_eq!(left.iter().filter(runs).count(), 1, "{is_seen_to_be_gone}");
+        assert!(left.iter().filter(|run| !runs(run)).all(|run| waits(run).1 == reason::POOL_FULL), "{is_seen_to_be_gone}");
+    }
+}
+
+#[test]
+fn a_run_that_asks_before_anybody_can_know_says_so_where_that_takes_long() {
+    let mut world = World::new(&two_of_one());
+    world.cluster.pools = Slots::from([("db".to_owned(), 1)]);
+    world.operator.planned = Some(Vec::new());
+    world.run_until(super::scenario::start() + jiff::SignedDuration::from_secs(30));
+    let mut looks = world.operator.planned.iter().flatten().filter_map(|planned| match planned {
+        Planned::Run { seen, .. } if seen.run.name_any() == "r1" => Some(seen),
+        _ => None,
+    });
+    let new = looks.rfind(|seen| seen.run.status.is_none()).unwrap();
+    let new = automation_run::Seen { answer: Some(Answer::Behind), ..new.clone() };
+    let created = new.run.creation_timestamp().unwrap().0;
+    let at = |seconds| created + jiff::SignedDuration::from_secs(seconds);
+    let soon = automation_run::plan(&new, at(1));
+    assert!(soon.may_wait(at(1)) && soon.wake == Some(at(5)), "{soon:?}");
+    let late = automation_run::plan(&new, at(5));
+    assert!(!late.may_wait(at(5)));
+    assert_eq!(late.status.phase, Some(Phase::Queued));
+    assert_eq!(late.status.waiting_on.unwrap().reason, reason::ROOM_UNKNOWN);
+    let queued = automation_run::Seen { run: world.cluster.runs.get("r1").unwrap().clone(), ..new };
+    let plan = automation_run::plan(&queued, at(9));
+    assert_eq!((plan.changes.as_slice(), Some(&plan.status)), (&[][..], queued.run.status.as_ref()), "it has told already that it waits");
 }

@@ -11,16 +11,16 @@ use super::{
     cluster::Cluster,
 };
 use crate::{
-    admission::Source,
+    admission::{Source, is_marked, waits_for_room},
     api::{AutomationRun, AutomationTask, Backfill, ConcurrencyPool, ConcurrencyPoolSpec, Contract, Workflow, label},
     build::{self, Bundle},
     graph, ledger,
     observe::{
-        automation_run::{accounts_for_pods, belongs, expected_jobs, wanted_revision},
+        automation_run::{accounts_for_pods, belongs, caps, expected_jobs, wanted_revision},
         backfill::slots_under_way,
         cron_job,
     },
-    outcome::{JobEnd, JobSeen, Trouble},
+    outcome::{JobEnd, JobSeen, Trouble, has_ended},
     plan::{
         automation_run::{self, Frozen},
         automation_task::{self, RevisionSeen},
@@ -195,7 +195,7 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
     let mut seen = automation_run::Seen {
         task: caches.tasks.get(run.spec.task_name()).cloned(),
         run: run.clone(),
-        capped: caches.tasks.get(run.spec.task_name()).is_some_and(|task| task.spec.concurrency.is_some()),
+        caps: None,
         answer: None,
         frozen: None,
         siblings: Vec::new(),
@@ -230,6 +230,7 @@ pub fn run(cluster: &Cluster, caches: &Caches, run: &Arc<AutomationRun>) -> auto
     if seen.jobs.is_empty() && seen.frozen.is_none() {
         seen.frozen = wanted_revision(&seen).and_then(|name| definition(cluster, seen.task.as_ref(), name));
     }
+    seen.caps = caps(caches.tasks.get(run.spec.task_name()).map(AsRef::as_ref), &seen);
     seen.jobs.sort_by_key(|job| (job.attempt, job.created));
     let Some(last) = seen.jobs.last() else { return seen };
     let begun = last.pods.iter().any(|pod| pod.begun);
@@ -269,15 +270,20 @@ impl Source for Caches {
     }
 
     fn task(&self, name: &str) -> Option<Arc<AutomationTask>> {
-        self.tasks.get(name).cloned()
+        self.tasks.get(name).filter(|task| task.metadata.deletion_timestamp.is_none()).cloned()
     }
 
     fn marked_jobs(&self) -> Vec<Arc<Job>> {
-        self.jobs.iter().filter(|job| job.annotations().contains_key(label::HOLDS)).cloned().collect()
+        self.jobs.iter().filter(|job| is_marked(job) && !has_ended(job)).cloned().collect()
     }
 
-    fn has_job(&self, run: &AutomationRun) -> bool {
-        self.jobs.iter().any(|job| job.labels().get(label::RUN) == run.metadata.name.as_ref() && belongs(job, run))
+    fn jobs_of(&self, run: &AutomationRun) -> Vec<Arc<Job>> {
+        let of_run = |job: &&Arc<Job>| job.labels().get(label::RUN) == run.metadata.name.as_ref() && belongs(job, run);
+        self.jobs.iter().filter(of_run).cloned().collect()
+    }
+
+    fn has_queue(&self) -> bool {
+        self.live_runs().iter().any(|run| waits_for_room(run))
     }
 
     fn pools(&self) -> Vec<Arc<ConcurrencyPool>> {

@@ -1,7 +1,10 @@
 //! The operator's shell, as `controller` has it: watches touch, and what is touched is observed, planned, changed and
 //! reported. It can crash after any write, and lose the answer to any.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -14,7 +17,7 @@ use super::{
     observe,
 };
 use crate::{
-    admission::{Answer, Memory, Needs, Snapshot},
+    admission::{Answer, Memory, Needs},
     api::{AutomationRunStatus, AutomationTaskStatus, BackfillStatus, WorkflowStatus},
     build,
     plan::{self, Change, Plan, automation_run, automation_task, backfill, workflow, workflow_run},
@@ -61,7 +64,11 @@ pub struct Operator {
     failures: BTreeMap<Key, u32>,
     expected: BTreeMap<Key, (Timestamp, Vec<Wrote>)>,
     /// Who was let in under caps.
-    memory: Memory,
+    pub(super) memory: Memory,
+    /// Whether something has changed for those that wait for room, and was not decided yet.
+    room: bool,
+    /// When the Jobs of runs that are gone are asked for.
+    find: Option<Timestamp>,
     /// Plans that wait to be carried out, and since when not before. Their objects are not looked at meanwhile.
     delayed: BTreeMap<Key, (Timestamp, Planned)>,
     /// How many plans so far change something.
@@ -89,6 +96,8 @@ impl Operator {
             failures: BTreeMap::new(),
             expected: BTreeMap::new(),
             memory: Memory::default(),
+            room: false,
+            find: None,
             delayed: BTreeMap::new(),
             busy_plans: 0,
             down_until: started,
@@ -109,6 +118,7 @@ impl Operator {
         self.failures.clear();
         self.expected.clear();
         self.memory = Memory::default();
+        (self.room, self.find) = (false, None);
         self.delayed.clear();
         self.down_until = self.down_until.max(until);
     }
@@ -118,12 +128,22 @@ impl Operator {
         if self.caches.is_none() && cluster.now >= self.down_until {
             let mut caches = Caches::default();
             self.queue.extend(caches.list(cluster));
+            caches.pools.clone_from(&cluster.pools);
             self.caches = Some(caches);
         }
         let Some(caches) = &mut self.caches else { return };
+        self.room |= caches.pools != cluster.pools;
         caches.pools.clone_from(&cluster.pools);
         self.queue.extend(caches.take(cluster, &self.lags));
-        self.let_in(cluster);
+        self.room |= std::mem::take(&mut caches.frees);
+        if self.find.take_if(|at| *at <= cluster.now).is_some() {
+            self.find_lost(cluster);
+            self.room = true;
+        }
+        // Sooner or later: at the latest when there is nothing else to do.
+        if self.room && (self.writes.len().is_multiple_of(2) || self.queue.is_empty()) {
+            self.let_in(cluster.now);
+        }
         let due: Vec<Key> = self.wakes.iter().filter(|(_, at)| **at <= cluster.now).map(|(key, _)| key.clone()).collect();
         for key in due {
             self.wakes.remove(&key);
@@ -132,35 +152,30 @@ impl Operator {
     }
 
     /// Decides who may start under caps, as `controller::room` does when something has changed.
-    fn let_in(&mut self, cluster: &Cluster) {
+    fn let_in(&mut self, now: Timestamp) {
         let Some(caches) = &self.caches else { return };
-        let lost: Vec<String> = self
-            .memory
-            .lost()
-            .filter(|(_, run)| cluster.jobs.get(&build::job_name(run, 1)).is_none())
-            .map(|(uid, _)| uid.to_owned())
-            .collect();
+        self.room = false;
+        let admitted = self.memory.look(caches).unwrap_or_default();
+        self.queue.extend(caches.named(&admitted));
+        if self.memory.has_lost() {
+            self.find.get_or_insert(now + SignedDuration::from_secs(5));
+        }
+    }
+
+    /// Asks the API server for the Jobs of runs that are gone.
+    fn find_lost(&mut self, cluster: &Cluster) {
+        let is_lost = |(_, run): &(&str, &str)| cluster.jobs.get(&build::job_name(run, 1)).is_none();
+        let lost: Vec<String> = self.memory.lost(cluster.now).filter(is_lost).map(|(uid, _)| uid.to_owned()).collect();
         for uid in lost {
             self.memory.forget(&uid);
         }
-        let snapshot = Snapshot::read(caches, &self.memory);
-        let admitted = self.memory.admit(&snapshot).admitted;
-        let names =
-            snapshot.runs.iter().filter(|run| admitted.iter().any(|uid| uid == run.uid())).map(|run| Key::Run(run.name().to_owned()));
-        self.queue.extend(names);
     }
 
     /// A run asks to be let in. Nothing where it is not there any more as it was.
-    pub fn ask_for_room(&mut self, uid: &str, task: &str, is_queued: bool) -> Result<Answer, Failure> {
+    pub fn ask_for_room(&mut self, uid: &str, needs: &Arc<Needs>, is_queued: bool) -> Result<Answer, Failure> {
         let Some(caches) = &self.caches else { return Err(Failure::NoAnswer) };
-        let needs = caches.tasks.get(task).and_then(|task| Needs::of(task));
-        if let Some(answer) = self.memory.known(uid, needs.as_ref(), is_queued) {
-            return Ok(answer);
-        }
-        let snapshot = Snapshot::read(caches, &self.memory);
-        let (answer, others) = self.memory.ask(uid, &snapshot);
-        let names = snapshot.runs.iter().filter(|run| others.iter().any(|uid| uid == run.uid())).map(|run| Key::Run(run.name().to_owned()));
-        self.queue.extend(names);
+        let (answer, others) = self.memory.ask(uid, needs, is_queued, caches);
+        self.queue.extend(caches.named(&others));
         answer.ok_or(Failure::Conflict)
     }
 
@@ -182,13 +197,14 @@ impl Operator {
     pub fn touch_all(&mut self, cluster: &Cluster) {
         if let Some(caches) = &mut self.caches {
             self.queue.extend(caches.list(cluster));
+            self.room = true;
         }
     }
 
     pub fn next(&self, cluster: &Cluster) -> Option<Timestamp> {
         let Some(caches) = &self.caches else { return Some(self.down_until) };
         let late = self.delayed.values().map(|(at, _)| *at);
-        self.wakes.values().copied().chain(late).chain(caches.next(cluster, &self.lags)).min()
+        self.wakes.values().copied().chain(late).chain(self.find).chain(caches.next(cluster, &self.lags)).min()
     }
 
     /// Takes something from the queue; which, is chance.
@@ -315,20 +331,14 @@ impl Operator {
         if let Some(answer) = applied.answer.take() {
             seen.answer = Some(answer);
             plan = plan::automation_run::plan(&seen, cluster.now);
-            let made = self.apply(cluster, &plan.changes);
-            let refused = made.as_ref().is_ok_and(|made| !made.refusals.is_empty());
-            if makes_job(&plan.changes) && !refused {
-                self.memory.sent(&uid);
-            } else if makes_job(&plan.changes) && self.memory.release(&uid) {
-                self.let_in(cluster);
-            }
-            applied = made?;
-        }
-        let waits = matches!(seen.answer, Some(Answer::Waits(_)));
-        if seen.jobs.is_empty() && !waits && !makes_job(&plan.changes) && self.memory.release(&uid) {
-            self.let_in(cluster);
+            applied = self.apply(cluster, &plan.changes)?;
         }
         let refused = !applied.refusals.is_empty();
+        let waits = matches!(seen.answer, Some(Answer::Waits(_) | Answer::Behind));
+        let starts = makes_job(&plan.changes) && !refused;
+        if seen.jobs.is_empty() && !waits && !starts {
+            self.room |= self.memory.release(&uid);
+        }
         if refused {
             seen.refusals = std::mem::take(&mut applied.refusals);
             plan = plan::automation_run::plan(&seen, cluster.now);

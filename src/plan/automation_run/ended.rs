@@ -103,7 +103,7 @@ fn try_again(
         );
         return Draft { changes, ..Draft::end(outcome, reason, message) };
     };
-    changes.push(Change::CreateJob { name, run_uid: seen.run.metadata.uid.clone().unwrap_or_default(), object });
+    changes.push(Change::CreateJob { name, run_uid: seen.run.metadata.uid.clone().unwrap_or_default(), object, let_in: None });
     let (reason, message) = outcome::starting();
     let waiting = Waiting { reason: reason.to_owned(), message: message.to_owned(), until: Some(Time(deadline)) };
     Draft { changes, waiting: Some(waiting), hold: true, ..Draft::default() }

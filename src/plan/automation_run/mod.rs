@@ -17,7 +17,7 @@ use start::start;
 
 use super::{Change, Plan, Refusal, after, automation_task::NO_DATA_JOB_SECONDS};
 use crate::{
-    admission::Answer,
+    admission::{Answer, Needs},
     api::{AutomationRun, AutomationRunStatus, AutomationTask, Contract, Outcome, Phase, Waiting, label},
     build, ledger,
     outcome::{JobSeen, Trouble, reason},
@@ -30,8 +30,9 @@ pub struct Seen {
     pub run: Arc<AutomationRun>,
     /// Its task as it is now; `None` where there is none. Only a run that has not started looks at it.
     pub task: Option<Arc<AutomationTask>>,
-    /// Whether the task, as it is now, has caps: then it starts only where it is let in.
-    pub capped: bool,
+    /// What the caps of its task ask of it, where there are any: then it starts only where it is let in. They are those of the
+    /// task as it is now; where there is none any more, those of the definition that it starts from.
+    pub caps: Option<Arc<Needs>>,
     /// What it was answered in this pass, where it asked to be let in.
     pub answer: Option<Answer>,
     /// The definition that it is to start from, where that is not the task as it is now.

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Draft, Seen, after, created};
 use crate::{
+    admission::Answer,
     api::{
         Attempt, AutomationRunStatus, Outcome, Phase,
         condition::{self, Set, Status},
@@ -16,6 +17,8 @@ use crate::{
 
 /// How long a container has run when it is told that it runs.
 const TELL_RUNNING_SECONDS: i64 = 3;
+/// How old a run is when it is told that nobody knows yet whether there is room.
+const TELL_BEHIND_SECONDS: i64 = 5;
 /// How old a Job is when it is told that nothing keeps it from starting, and that it has not started.
 const TELL_STARTING_SECONDS: i64 = 10;
 
@@ -106,6 +109,10 @@ impl Draft {
 /// Until when nothing needs to be said of a first attempt that goes its usual way. Most are over by then, and a status that
 /// says no more than that costs as much as the one that says how the run ended.
 fn may_be_told_later(seen: &Seen, before: &AutomationRunStatus, status: &AutomationRunStatus) -> Option<Timestamp> {
+    if seen.answer == Some(Answer::Behind) {
+        // Most know more than that a moment later.
+        return Some(after(created(&seen.run, Timestamp::UNIX_EPOCH), TELL_BEHIND_SECONDS));
+    }
     let [job] = seen.jobs.as_slice() else { return None };
     let first = status.attempt_count.is_none_or(|count| count <= 1) && job.end.is_none() && job.stopped.is_none();
     match status.reason.as_deref().filter(|_| first && status.outcome.is_none())? {

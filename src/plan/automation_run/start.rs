@@ -1,5 +1,7 @@
 //! A run without a Job: make the first one, or say why not.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -47,7 +49,7 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
         _ => match present {
             Some(task) => task,
             None => {
-                let until = after(created(&seen.run, now), NO_TASK_SECONDS);
+                let until = task_until(seen, before, now);
                 let message = format!("spec.taskRef: there is no AutomationTask {name} in this namespace; create it, or correct the name");
                 return wait_or_fail(TASK_NOT_FOUND, message, until, now);
             }
@@ -66,15 +68,16 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
     }
     let holds = match room(seen) {
         Room::Enough(holds) => holds,
-        Room::Ask => {
+        Room::Ask(needs) => {
             let ask = Change::AskForRoom {
                 run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
-                task: name.to_owned(),
+                needs: needs.clone(),
                 is_queued: admission::waits_for_room(&seen.run),
             };
             return Draft { changes: vec![ask], hold: true, ..Draft::default() };
         }
         Room::None(waits) => return waits_for_room(before, waits),
+        Room::Unknown => return waits_to_know(before),
     };
     let contract = Contract::of(&task.spec, task.metadata.generation.unwrap_or(0));
     let until = start_until(seen, before, contract.pending_seconds, now);
@@ -94,7 +97,8 @@ pub(super) fn start(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -
     let create = Change::CreateJob {
         name: job,
         run_uid: seen.run.metadata.uid.clone().unwrap_or_default(),
-        object: build::first_job(task, &seen.run, &told, holds.map(Needs::mark)),
+        object: build::first_job(task, &seen.run, &told, holds.map(|needs| needs.mark())),
+        let_in: holds.cloned(),
     };
     // That the run can be owned shows that it is still there. A run that has only just come needs no such proof, and gets
     // its owner together with the mark of its Job.
@@ -145,19 +149,22 @@ fn queued(seen: &Seen, ahead: &Ahead, policy: ConcurrencyPolicy) -> Draft {
 /// How a run stands with the caps of its task.
 enum Room<'a> {
     /// It may start, and holds this where there are caps.
-    Enough(Option<&'a Needs>),
-    /// It has not asked in this pass.
-    Ask,
+    Enough(Option<&'a Arc<Needs>>),
+    /// It has not asked in this pass, and needs this.
+    Ask(&'a Arc<Needs>),
     /// It must wait.
     None(&'a Waits),
+    /// Nobody knows yet.
+    Unknown,
 }
 
 fn room(seen: &Seen) -> Room<'_> {
-    match &seen.answer {
-        Some(Answer::Granted(needs)) => Room::Enough(Some(needs)),
-        Some(Answer::Waits(waits)) => Room::None(waits),
-        None if seen.capped => Room::Ask,
-        None => Room::Enough(None),
+    match (&seen.answer, &seen.caps) {
+        (Some(Answer::Granted(needs)), _) => Room::Enough(Some(needs)),
+        (Some(Answer::Waits(waits)), _) => Room::None(waits),
+        (Some(Answer::Behind), _) => Room::Unknown,
+        (None, Some(needs)) => Room::Ask(needs),
+        (None, None) => Room::Enough(None),
     }
 }
 
@@ -168,6 +175,26 @@ fn waits_for_room(before: &AutomationRunStatus, waits: &Waits) -> Draft {
     let told = before.waiting_on.as_ref().filter(|told| waits.place > admission::NEAR && told.reason == reason);
     let message = told.map_or_else(|| waits.message(), |told| told.message.clone());
     Draft { waiting: Some(Waiting { reason: reason.to_owned(), message, until: None }), ..Draft::default() }
+}
+
+/// Whoever leads has just begun to, and looks at the run again when it knows. One that waits has told so already.
+fn waits_to_know(before: &AutomationRunStatus) -> Draft {
+    let told = before.waiting_on.clone().filter(|told| reason::is_of_caps(&told.reason));
+    let waiting = told.unwrap_or_else(|| Waiting {
+        reason: reason::ROOM_UNKNOWN.to_owned(),
+        message: "the operator has just begun to lead, and waits until it sees all runs that hold room under caps".to_owned(),
+        until: None,
+    });
+    Draft { waiting: Some(waiting), ..Draft::default() }
+}
+
+/// Until when it waits for a task that does not exist. The time in the queue does not count.
+fn task_until(seen: &Seen, before: &AutomationRunStatus, now: Timestamp) -> Timestamp {
+    match &before.waiting_on {
+        Some(waiting) if reason::is_queue(&waiting.reason) => after(now, NO_TASK_SECONDS),
+        Some(Waiting { reason, until: Some(until), .. }) if reason == TASK_NOT_FOUND => until.0,
+        _ => after(created(&seen.run, now), NO_TASK_SECONDS),
+    }
 }
 
 /// Until when it may be refused to start. The time in the queue does not count.

@@ -11,10 +11,13 @@ use crate::{
         ConcurrencyPool, ConcurrencyPoolStatus, PoolRun,
         condition::{self, Set, Status},
     },
+    outcome::cut,
 };
 
 /// How many holders are on status.
 const HOLDERS: usize = 50;
+/// How long a name can be. That of a Job's owner can be anything.
+const NAME: usize = 63;
 /// How many of those that wait are on status.
 const QUEUE: usize = 10;
 
@@ -39,7 +42,7 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<ConcurrencyPoolStatus> {
         return Plan::nothing(before);
     }
     let held = |run: &str, task: &str, slots: i64| PoolRun {
-        run: run.to_owned(),
+        run: cut(run, NAME),
         task: task.to_owned(),
         slots: i32::try_from(slots).unwrap_or(i32::MAX),
     };
@@ -127,6 +130,16 @@ mod tests {
         assert_eq!(status.message.as_deref(), Some("3 of 4 held by 2 runs, 12 wait"));
         let again = super::plan(&seen(4, Some(status.clone())), now);
         assert_eq!(again, Plan::nothing(status.clone()), "quiet");
+    }
+
+    #[test]
+    fn names_that_no_run_could_have_do_not_make_the_status_invalid() {
+        let mut seen = seen(4, None);
+        let long = |end: &str| Holder { run: format!("{}{end}", "x".repeat(250)), ..seen.holders[0].clone() };
+        seen.holders = vec![long("a"), long("b")];
+        let status = plan(&seen, Timestamp::UNIX_EPOCH).status;
+        assert_eq!((status.used, status.holding), (4, 2));
+        assert_eq!(status.holders.iter().map(|holder| holder.run.chars().count()).collect::<Vec<_>>(), [63], "each name once");
     }
 
     #[test]

@@ -283,8 +283,16 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     match &after.waiting_on {
         Some(waiting) if (asked || waits(before) != waits(after)) && waiting.reason != DEFINITION_PENDING => {
             vec![notice(
-                ![reason::QUEUED, reason::MAX_REACHED, reason::POOL_FULL, reason::POOL_CLOSED, "Backoff", approvals::PENDING]
-                    .contains(&waiting.reason.as_str()),
+                ![
+                    reason::QUEUED,
+                    reason::MAX_REACHED,
+                    reason::POOL_FULL,
+                    reason::POOL_CLOSED,
+                    reason::ROOM_UNKNOWN,
+                    "Backoff",
+                    approvals::PENDING,
+                ]
+                .contains(&waiting.reason.as_str()),
                 &waiting.reason,
                 "Wait",
                 cut(&waiting.message, 1000),
