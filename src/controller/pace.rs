@@ -41,11 +41,6 @@ impl Pace {
         }
         paces.insert(key.to_owned(), now.checked_add(pause).unwrap_or(now));
     }
-
-    /// The object is over: what comes of it is no matter of pace.
-    pub(super) fn ended(&self, key: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
 }
 
 #[cfg(test)]
@@ -61,7 +56,7 @@ mod tests {
             assert_eq!(pace.wait("run", at(0)), wait.map(Duration::from_millis), "{took} µs");
         }
         assert_eq!((pace.wait("run", at(200)), pace.wait("run", at(250))), (Some(Duration::from_millis(50)), None));
-        pace.ended("run");
+        pace.looked("run", Duration::ZERO, at(200));
         assert_eq!(pace.wait("run", at(0)), None, "it is over");
         assert_eq!(pace.wait("other", at(0)), None);
     }

@@ -30,10 +30,8 @@ pub(super) fn reconcile(run: Arc<AutomationRun>, context: Arc<Context>) -> Recon
         let mut seen = observe::workflow_run(&context.client, &context.caches, run.clone(), now).await?;
         let begun = context.clock.monotonic();
         let mut plan = plan::workflow_run::plan(&seen, now);
-        match plan.status.outcome {
-            Some(_) => context.pace.ended(&key),
-            None => context.pace.looked(&key, context.clock.monotonic().saturating_sub(begun), context.clock.now()),
-        }
+        let took = context.clock.monotonic().saturating_sub(begun);
+        context.pace.looked(&key, if plan.status.outcome.is_some() { Duration::ZERO } else { took }, context.clock.now());
         let applied = apply::apply(&context, &*run, &plan.changes).await?;
         if !applied.refusals.is_empty() {
             // The API server's answer is an observation like any other.

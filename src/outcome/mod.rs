@@ -40,6 +40,8 @@ pub mod reason {
     pub const CANCELLED: &str = "Cancelled";
     /// It waits for another run to end.
     pub const QUEUED: &str = "Queued";
+    /// It waits for its next attempt to be due.
+    pub const BACKOFF: &str = "Backoff";
     /// Another run of the same slot goes on.
     pub const SLOT_TAKEN: &str = "SlotTaken";
     /// The run to run again is not there, or is none that can be.

@@ -9,7 +9,8 @@ use crate::{
         AutomationRun, NotRun, Outcome, SloState, SloStatus,
         condition::{self, Set, Status},
     },
-    outcome::cut,
+    ledger,
+    outcome::{cut, reason},
     schedule::Schedule,
     slo::{self, Missed, Of, Standing},
 };
@@ -27,9 +28,8 @@ pub(super) fn stand(
     let slo = seen.slo()?;
     let written = seen.written()?;
     // A slot that has its Job will have its run: it is counted before those after it.
-    let has_run = |slot: Timestamp| seen.runs().iter().any(|run| run.spec.schedule_slot() == Some(slot));
     let unrecorded = seen.jobs().iter().filter(|job| job.by_cron_job && !job.deleting).filter_map(|job| job.slot);
-    let unrecorded = unrecorded.filter(|slot| !has_run(*slot)).min().map(|slot| slot - SECOND);
+    let unrecorded = unrecorded.filter(|slot| seen.recorded(*slot).is_none()).min().map(|slot| slot - SECOND);
     let decided = kept.map_or_else(|| known.0.map(|time| time.0), |kept| kept.decided_through);
     let decided = decided.map(|decided| unrecorded.map_or(decided, |unrecorded| unrecorded.min(decided)));
     let zone = schedule.map(|schedule| schedule.zone.clone());
@@ -40,8 +40,10 @@ pub(super) fn stand(
         missed.extend(known.map(|group| Missed::of(group, schedule)));
     }
     // How its last Job has ended the run says in a moment: it is not late for that.
-    let goes_on = |run: &AutomationRun| run.status.as_ref().and_then(|s| s.waiting_on.as_ref()).is_some_and(|w| w.reason == "Backoff");
-    let done = seen.runs().iter().filter(|run| !goes_on(run)).filter_map(|run| run.metadata.name.clone()).filter(|run| {
+    let goes_on =
+        |run: &AutomationRun| run.status.as_ref().and_then(|s| s.waiting_on.as_ref()).is_some_and(|w| w.reason == reason::BACKOFF);
+    let live = seen.runs().iter().filter(|run| !ledger::is_finished(run) && !goes_on(run));
+    let done = live.filter_map(|run| run.metadata.name.clone()).filter(|run| {
         let mut jobs = seen.jobs().iter().filter(|job| job.run.as_ref() == Some(run)).peekable();
         jobs.peek().is_some() && jobs.all(|job| job.end.is_some())
     });
@@ -155,21 +157,7 @@ mod tests {
     fn runs_of_a_task_go_once_the_status_that_is_seen_counts_them() {
         let (object, run) = object("taskRef", &json!({ "image": "i" }), "CronJob");
         let task: AutomationTask = serde_json::from_value(object).unwrap();
-        let mut seen = automation_task::Seen {
-            task: Arc::new(task.clone()),
-            cron_jobs: Vec::new(),
-            jobs: Vec::new(),
-            runs: runs(&run),
-            runs_gone: Vec::new(),
-            names_taken: Vec::new(),
-            revisions: Vec::new(),
-            backfills: Vec::new(),
-            written: Vec::new(),
-            runs_made: Vec::new(),
-            revisions_made: Vec::new(),
-            refusals: Vec::new(),
-            troubles: Vec::new(),
-        };
+        let mut seen = automation_task::Seen { runs: runs(&run), ..automation_task::Seen::of(task.clone()) };
         let now = "2026-11-27T01:00:30Z".parse().unwrap();
         let first = automation_task::plan(&seen, now);
         let told = first.status.slo.clone().unwrap();

@@ -38,7 +38,7 @@ impl Missed {
     }
 }
 
-const SECOND: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// The day of a time, from midnight to midnight UTC.
 pub(super) fn day(time: Timestamp) -> Date {

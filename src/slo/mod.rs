@@ -41,12 +41,12 @@ pub use verdict::{Verdict, due, judge};
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::{
     fold::{Folded, Judged},
-    missed::{count, day, midnight},
+    missed::{SECOND, count, day, midnight},
     window::Window,
 };
 use crate::{
@@ -175,8 +175,6 @@ impl Live<'_> {
         judged_run(self.slot, self.run, Some((BadCause::Late, None)))
     }
 }
-
-const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// The status: what is folded, and beside it what is late just now, and how many runs go on that may still end well.
 fn status(of: &Of<'_>, objective: Objective, folded: Folded, (late, in_time): (&[Judged], usize)) -> SloStatus {

@@ -1,5 +1,6 @@
 //! An objective on status is what a recount of all that ever happened gives, whatever was deleted, lost or seen late.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proptest::prelude::*;
 

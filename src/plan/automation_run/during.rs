@@ -115,7 +115,7 @@ fn between_pods(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus, draft:
     let failure = last.and_then(|a| a.message.as_deref()).unwrap_or("it ended");
     let message =
         outcome::cut(&format!("attempt {} ended ({failure}); Kubernetes' Job controller tries again by itself", attempts.len()), 2048);
-    draft.waiting = Some(Waiting { reason: "Backoff".to_owned(), message, until: None });
+    draft.waiting = Some(Waiting { reason: outcome::reason::BACKOFF.to_owned(), message, until: None });
     // That the next pod does not start may be told by nothing.
     draft.wake = Some(after(now, LOOK_AGAIN_SECONDS));
 }
@@ -140,7 +140,9 @@ fn steady((reason, message): (String, String), before: Option<&Waiting>) -> (Str
     match before {
         Some(known) if known.reason == reason => (known.reason.clone(), known.message.clone()),
         // A known trouble is not forgotten because one look in between said nothing.
-        Some(known) if reason == generic && ![generic, "Backoff", outcome::reason::QUEUED].contains(&known.reason.as_str()) => {
+        Some(known)
+            if reason == generic && ![generic, outcome::reason::BACKOFF, outcome::reason::QUEUED].contains(&known.reason.as_str()) =>
+        {
             (known.reason.clone(), known.message.clone())
         }
         _ => (reason, outcome::cut(&message, 2048)),

@@ -87,7 +87,7 @@ fn try_again(
     }
     if now < due {
         let waiting = Waiting {
-            reason: "Backoff".to_owned(),
+            reason: reason::BACKOFF.to_owned(),
             message: outcome::cut(&format!("attempt {} failed ({failure}); the next one is due", job.attempt), 2048),
             until: Some(Time(due)),
         };
@@ -117,7 +117,7 @@ fn last_of<'a>(attempts: &'a [Attempt], job: &str) -> Option<&'a Attempt> {
 /// What the Job was seen to wait on: from the record or, where it ended unseen, from Events.
 fn told_wait(seen: &Seen, job: &JobSeen, before: &AutomationRunStatus) -> Option<(String, String)> {
     let generic = outcome::starting().0;
-    let recorded = before.waiting_on.as_ref().filter(|w| ![generic, "Backoff", reason::QUEUED].contains(&w.reason.as_str()));
+    let recorded = before.waiting_on.as_ref().filter(|w| ![generic, reason::BACKOFF, reason::QUEUED].contains(&w.reason.as_str()));
     if let Some(waiting) = recorded {
         return Some((waiting.reason.clone(), waiting.message.clone()));
     }

@@ -146,7 +146,7 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     let waits_on = |status: &AutomationRunStatus| status.waiting_on.as_ref().map(|w| (w.reason.clone(), w.until.clone()));
     if let Some(waiting) = after.waiting_on.as_ref().filter(|_| waits_on(before) != waits_on(after)) {
         let known = before.waiting_on.as_ref().is_some_and(|w| w.reason == waiting.reason);
-        if waiting.reason == "Backoff" {
+        if waiting.reason == reason::BACKOFF {
             let until = waiting.until.as_ref().map_or(String::new(), |until| format!(" at {}", until.0));
             tell(false, "Retrying", "Retry", format!("{}{until}", waiting.message));
         } else if waiting.reason == reason::QUEUED && !known {

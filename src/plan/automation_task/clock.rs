@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     admission,
-    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, Outcome, PreviousSchedule, condition},
+    api::{self, AutomationRun, AutomationTaskStatus, ClockKind, ClockStatus, ConcurrencyPolicy, Outcome, PreviousSchedule},
     ledger,
     outcome::cut,
     plan::{
@@ -44,7 +44,7 @@ impl<'a> Case<'a> {
             seen,
             schedule,
             known: before.clock.as_ref(),
-            was_paused: was_paused(self),
+            was_paused: paused_since(before).is_some(),
             pause: accepted.pause.as_ref(),
             by_operator: accepted.clock == ClockKind::Operator,
             now,
@@ -143,7 +143,7 @@ impl Kept {
             let from = if of.before.observed_generation.is_none() { created } else { of.now };
             return self.decide(of.slots(), from, of.now);
         }
-        if was_paused(of) || of.accepted.pause.is_some() {
+        if paused_since(of.before).is_some() || of.accepted.pause.is_some() {
             // They were suspended long before: none of them is about to start anything.
             self.close_through((of.seen, of.before), paused_since(of.before).unwrap_or(of.now), false, of.now);
             let from = self.decided_through.unwrap_or(of.now);
@@ -198,11 +198,6 @@ impl Kept {
         (self.clock.since, self.clock.first_slot) = (None, None);
         self.arm(of.slots(), armed);
     }
-}
-
-/// Whether the schedule was paused when the status was written.
-fn was_paused(of: Case<'_>) -> bool {
-    condition::is_true(&of.before.conditions, condition::SUSPENDED)
 }
 
 /// Whether a run that the operator started goes on, beside which a slot must not start.

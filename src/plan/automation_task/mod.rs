@@ -154,6 +154,26 @@ pub fn plan(seen: &Seen, now: Timestamp) -> Plan<AutomationTaskStatus> {
 }
 
 impl Seen {
+    /// A task of which nothing else is there.
+    #[cfg(test)]
+    pub(in crate::plan) fn of(task: AutomationTask) -> Self {
+        Self {
+            task: Arc::new(task),
+            cron_jobs: Vec::new(),
+            jobs: Vec::new(),
+            runs: Vec::new(),
+            runs_gone: Vec::new(),
+            names_taken: Vec::new(),
+            revisions: Vec::new(),
+            backfills: Vec::new(),
+            written: Vec::new(),
+            runs_made: Vec::new(),
+            revisions_made: Vec::new(),
+            refusals: Vec::new(),
+            troubles: Vec::new(),
+        }
+    }
+
     /// Adds Jobs that the cache has not shown yet. What it has shown and the server does not have any more was there.
     pub(crate) fn add_jobs(&mut self, listed: impl Iterator<Item = JobSeen>) {
         let new: Vec<JobSeen> = listed.filter(|job| self.jobs.iter().all(|there| there.uid != job.uid)).collect();

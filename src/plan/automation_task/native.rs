@@ -18,7 +18,7 @@ use crate::{
     outcome::{JobEnd, JobSeen, Trouble},
     plan::{
         pause::{Pause, pause},
-        slots::{CERTAIN, Kept, Of, SECOND, Slots, Traces, parsed, why},
+        slots::{CERTAIN, Kept, Of, SECOND, Scheduled, Slots, Traces, parsed, why},
     },
     schedule::Schedule,
 };
@@ -31,19 +31,26 @@ pub(super) fn native(before: &AutomationTaskStatus) -> Option<&ClockStatus> {
     before.clock.as_ref().filter(|clock| clock.kind == ClockKind::CronJob)
 }
 
+/// The schedule of the slots that are not decided yet: what an edit has left open counts by the one before it.
+pub(super) fn open_schedule(before: &AutomationTaskStatus) -> Option<&api::Schedule> {
+    let clock = before.clock.as_ref()?;
+    clock.previous.as_ref().map(|previous| &previous.schedule).or(clock.schedule.as_ref())
+}
+
+/// Whether Kubernetes was to start them.
+pub(super) fn is_native(before: &AutomationTaskStatus) -> bool {
+    native(before).is_some() || before.clock.as_ref().is_some_and(|clock| clock.previous.is_some())
+}
+
 /// Whether slots are about to be told to have brought no run. That is no matter for a cache, which may be behind.
 #[must_use]
 pub fn is_to_tell(seen: &Seen, now: Timestamp) -> bool {
     let Some(before) = &seen.task.status else { return false };
     let Some(through) = &before.decided_through else { return false };
-    let clock = before.clock.as_ref();
-    let kept = clock.and_then(|clock| clock.previous.as_ref()).map(|previous| &previous.schedule);
-    let kept = kept.or_else(|| native(before)?.schedule.as_ref());
-    let Some(kept) = kept.and_then(|kept| parsed(&seen.task.metadata, kept)) else { return false };
+    let kept = open_schedule(before).filter(|_| is_native(before)).and_then(|kept| parsed(&seen.task.metadata, kept));
+    let Some(kept) = kept else { return false };
     // Most slots that are due have their run: what the whole plan would tell is asked for another one only.
-    let has_run = |slot: Timestamp| {
-        seen.runs.iter().any(|run| run.spec.schedule_slot() == Some(slot)) || seen.jobs.iter().any(|job| job.slot == Some(slot))
-    };
+    let has_run = |slot: Timestamp| seen.recorded(slot).is_some() || seen.jobs.iter().any(|job| job.slot == Some(slot));
     let mut due = kept.next(through.0);
     while let Some(slot) = due.filter(|slot| *slot <= now && has_run(*slot)) {
         due = kept.next(slot);
@@ -188,15 +195,8 @@ pub(super) fn go_on(seen: &Seen, before: &AutomationTaskStatus, paused: Option<&
     let schedule = parsed(&seen.task.metadata, &written)?;
     let mut kept = Kept::of(clock, before.decided_through.as_ref(), &before.not_run);
     kept.changes = suspend(seen, now);
-    let of = Of {
-        seen,
-        schedule: &schedule,
-        known: None,
-        was_paused: condition::is_true(&before.conditions, condition::SUSPENDED),
-        pause: paused,
-        by_operator: false,
-        now,
-    };
+    let of =
+        Of { seen, schedule: &schedule, known: None, was_paused: paused_since(before).is_some(), pause: paused, by_operator: false, now };
     if kept.close(seen, before, of.was_paused, now) && kept.decided_through.is_some() {
         kept.account(of, (seen, before), &written, (now, now));
     }
@@ -400,21 +400,7 @@ mod tests {
             last_slot: None,
             timing: super::super::Timing { line: "0 * * * *".to_owned(), zone: "UTC".to_owned(), ..super::super::Timing::default() },
         };
-        Seen {
-            task: Arc::new(task),
-            cron_jobs: vec![cron_job],
-            jobs: Vec::new(),
-            runs: runs.iter().map(run).collect(),
-            runs_gone: Vec::new(),
-            names_taken: Vec::new(),
-            revisions: Vec::new(),
-            backfills: Vec::new(),
-            written: Vec::new(),
-            runs_made: Vec::new(),
-            revisions_made: Vec::new(),
-            refusals: Vec::new(),
-            troubles: Vec::new(),
-        }
+        Seen { cron_jobs: vec![cron_job], runs: runs.iter().map(run).collect(), ..Seen::of(task) }
     }
 
     fn not_run(plan: &Plan<AutomationTaskStatus>) -> Vec<(String, String, i64)> {

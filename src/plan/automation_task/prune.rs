@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     AFTER_SLOT, Seen,
-    native::{native, paused_since},
+    native::{is_native, open_schedule, paused_since},
 };
 use crate::{
     api::{AutomationRun, AutomationTaskStatus, ConcurrencyPolicy, Outcome, label},
@@ -46,16 +46,13 @@ struct Undecided {
 impl Undecided {
     fn of(seen: &Seen, before: &AutomationTaskStatus, now: Timestamp) -> Self {
         let through = before.decided_through.as_ref().map(|time| time.0);
-        let clock = before.clock.as_ref();
-        // What an edit has left open counts by the schedule before it.
-        let previous = clock.and_then(|clock| clock.previous.as_ref()).map(|previous| &previous.schedule);
-        let kept = previous.or_else(|| clock?.schedule.as_ref());
+        let kept = open_schedule(before);
         let schedule = kept.and_then(|kept| parsed(&seen.task.metadata, kept));
         // What a pause skips is nobody's evidence.
         let since = paused_since(before).unwrap_or(now);
         let first = schedule.zip(through).and_then(|(schedule, through)| schedule.next(through)).filter(|slot| *slot <= since);
         let forbids = kept.is_some_and(|kept| kept.policy() == ConcurrencyPolicy::Forbid);
-        Self { through, first, forbids, by_kubernetes: previous.is_some() || native(before).is_some() }
+        Self { through, first, forbids, by_kubernetes: is_native(before) }
     }
 
     /// Whether the run, or its Job, tells of one of them: that it ran, that it was held back, or that Kubernetes' history is

@@ -226,21 +226,7 @@ mod tests {
         }))
         .unwrap();
         let no_pods: [Arc<Pod>; 0] = [];
-        Seen {
-            task: Arc::new(task),
-            cron_jobs: Vec::new(),
-            jobs: vec![JobSeen::read(&job, &no_pods)],
-            runs: Vec::new(),
-            runs_gone: Vec::new(),
-            names_taken: Vec::new(),
-            revisions: Vec::new(),
-            backfills: Vec::new(),
-            written: Vec::new(),
-            runs_made: Vec::new(),
-            revisions_made: Vec::new(),
-            refusals: Vec::new(),
-            troubles: Vec::new(),
-        }
+        Seen { jobs: vec![JobSeen::read(&job, &no_pods)], ..Seen::of(task) }
     }
 
     #[test]

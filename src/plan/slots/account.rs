@@ -164,15 +164,15 @@ impl Slots<'_> {
 
     /// Jobs of slots that have no run so far, and will have one.
     fn unrecorded(&self) -> impl Iterator<Item = &JobSeen> {
-        let has_run = |job: &JobSeen| job.run.is_some() || self.seen.runs().iter().any(|run| run.spec.schedule_slot() == job.slot);
-        self.seen.jobs().iter().filter(move |job| job.by_cron_job && job.slot.is_some() && !job.deleting && !has_run(job))
+        let has_run = |job: &JobSeen| job.run.is_some() || job.slot.is_none_or(|slot| self.seen.recorded(slot).is_some());
+        self.seen.jobs().iter().filter(move |job| job.by_cron_job && !job.deleting && !has_run(job))
     }
 
     /// Moves on over slots that have their run already, though others may still come.
     fn pass_recorded(&mut self, until: Timestamp) {
         while let Some(slot) = self.schedule.next(self.through).filter(|slot| *slot <= self.now.min(until)) {
             let marked = |job: &JobSeen| job.by_cron_job && job.slot == Some(slot) && job.run.is_some();
-            if !self.seen.runs().iter().any(|run| run.spec.schedule_slot() == Some(slot)) && !self.seen.jobs().iter().any(marked) {
+            if self.seen.recorded(slot).is_none() && !self.seen.jobs().iter().any(marked) {
                 return;
             }
             self.through = slot;
@@ -217,7 +217,7 @@ impl Slots<'_> {
     fn begun(&self, slot: Timestamp) -> Option<Timestamp> {
         let job = self.seen.jobs().iter().find(|job| job.by_cron_job && job.slot == Some(slot)).map(|job| job.created);
         job.or_else(|| {
-            let run = self.seen.runs().iter().find(|run| run.spec.schedule_slot() == Some(slot))?;
+            let run = self.seen.recorded(slot)?;
             let started = run.status.as_ref().and_then(|status| status.start_time.clone());
             started.or(run.metadata.creation_timestamp.clone()).map(|time| time.0)
         })

@@ -58,6 +58,10 @@ pub(super) trait Scheduled {
     fn runs(&self) -> &[Arc<AutomationRun>];
     /// Its Jobs, where CronJobs start some.
     fn jobs(&self) -> &[JobSeen];
+    /// The run of a slot, of either clock.
+    fn recorded(&self, slot: Timestamp) -> Option<&AutomationRun> {
+        self.runs().iter().map(AsRef::as_ref).find(|run| run.spec.schedule_slot() == Some(slot))
+    }
     /// Names of runs that this pass has made, or found to be there.
     fn runs_made(&self) -> &[String];
     /// What the API server refused in this pass.
@@ -234,7 +238,7 @@ impl<'a> Slots<'a> {
     /// Whether the slot has a run, of either clock, or a Job that will get one.
     fn has_run(&self, slot: Timestamp) -> bool {
         let by_cron_job = self.seen.jobs().iter().any(|job| job.by_cron_job && job.slot == Some(slot));
-        by_cron_job || self.seen.runs().iter().any(|run| run.spec.schedule_slot() == Some(slot))
+        by_cron_job || self.seen.recorded(slot).is_some()
     }
 
     /// Slots in `(from, until]` that will not be run any more, those apart that have been.

@@ -283,7 +283,7 @@ fn notices(seen: &Seen, before: &AutomationRunStatus, after: &AutomationRunStatu
     match &after.waiting_on {
         Some(waiting) if (asked || waits(before) != waits(after)) && waiting.reason != DEFINITION_PENDING => {
             vec![notice(
-                ![reason::QUEUED, "Backoff", approvals::PENDING].contains(&waiting.reason.as_str()),
+                ![reason::QUEUED, reason::BACKOFF, approvals::PENDING].contains(&waiting.reason.as_str()),
                 &waiting.reason,
                 "Wait",
                 cut(&waiting.message, 1000),
